@@ -1,0 +1,44 @@
+"""Keeps the tests away from what belongs to the user, and makes a skipped test fail in CI."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# Prefect reads its settings when it is imported, so this stands before any test module is.
+PREFECT_HOME = tempfile.mkdtemp(prefix="prefect-home-")
+os.environ.update(PREFECT_HOME=PREFECT_HOME, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
+# The user's server and the application's live database, which the command line would find by itself.
+for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "LTMC_DATABASE", "DB_PATH"):
+    os.environ.pop(name, None)
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_unconfigure():
+    shutil.rmtree(PREFECT_HOME, ignore_errors=True)
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("system"):
+        package = mark.args[0]
+        if not shutil.which(mark.kwargs.get("program", package)):
+            pytest.skip(f"needs the system package {package}")
+
+
+def _failed_if_skipped(report):
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome, report.longrepr = "failed", f"skipped in CI, where every test must run: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return _failed_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _failed_if_skipped((yield))

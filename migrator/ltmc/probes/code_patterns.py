@@ -1,0 +1,148 @@
+"""The three code pattern tools: they need the twelve columns that the original table does not have."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+
+from migrator.errors import ProbeError
+from migrator.ltmc.probes.rows import LAST_MOMENT, Row, expect, expect_among, insert, named, next_vector_id, now
+from migrator.ltmc.probes.tables import create_tables
+from migrator.probes import Probe
+
+PATTERN_KEYS = (
+    "id",
+    "function_name",
+    "file_name",
+    "module_name",
+    "input_prompt",
+    "generated_code",
+    "result",
+    "execution_time_ms",
+    "error_message",
+    "tags",
+    "created_at",
+    "vector_id",
+)
+TAGS = PATTERN_KEYS.index("tags")
+RESULTS = ("pass", "fail", "partial")
+OWN_FUNCTION = "a_function_of_the_probe"
+TOP_K = 5
+TIME_RANGE_DAYS = 30
+
+
+def log_code_attempt(connection: sqlite3.Connection) -> None:
+    """INSERTs one row into VectorIdSequence and, with its row id as vector id, one into CodePatterns.
+
+    Once with the optional arguments and once with none of them; the embedding is left out, the tool throws it
+    away. Checks that both rows read back, their vector ids grow and the tags are the list that went in.
+    """
+    create_tables(connection)
+    tags = ["sqlite", "größe"]
+    full = _log(connection, function_name=OWN_FUNCTION, execution_time_ms=1005, tags=json.dumps(tags))
+    bare = _log(connection, file_name=None, module_name=None, result="partial", error_message=None)
+    (stored_tags, vector_id), (bare_tags, bare_vector_id) = (
+        connection.execute("SELECT tags, vector_id FROM CodePatterns WHERE id = ?", (pattern[0],)).fetchone()
+        for pattern in (full, bare)
+    )
+    expect("CodePatterns.tags", (json.loads(stored_tags), bare_tags), (tags, None))
+    expect("CodePatterns.vector_id: the second is above the first", bare_vector_id > vector_id, True)
+
+
+def get_code_patterns(connection: sqlite3.Connection) -> object:
+    """SELECTs the newest patterns: of all, of each result, of one function (the newest pattern's, if it has one).
+
+    The query's embedding is left out, the tool ignores it. Checks that tags are JSON, that every row fits its
+    filter, and that a pattern logged here leads each list it belongs to, column for column.
+    """
+    create_tables(connection)
+    newest = _patterns(connection, {})
+    answer = {"all": named(PATTERN_KEYS, newest)}
+    for result in RESULTS:
+        answer[result] = named(PATTERN_KEYS, _patterns(connection, {"result": result}))
+    for function_name in [row[1] for row in newest if row[1] is not None][:1]:
+        answer["function"] = named(PATTERN_KEYS, _patterns(connection, {"function_name": function_name}))
+    own = _log(connection, function_name=OWN_FUNCTION, tags='["probe"]', created_at=LAST_MOMENT)
+    expected = (*own[:TAGS], ["probe"], *own[TAGS + 1 :])
+    for conditions in ({}, {"result": "pass"}, {"function_name": OWN_FUNCTION}):
+        expect_among(f"get_code_patterns with {conditions}", _patterns(connection, conditions), expected)
+    return answer
+
+
+def analyze_code_patterns(connection: sqlite3.Connection) -> None:
+    """Counts the patterns of the last 30 days by result and averages execution_time_ms; of all, then of a function.
+
+    Its answer depends on the clock, so there is none to compare. Checks that the results do not exceed the total,
+    and the numbers of a function whose two patterns are logged here.
+    """
+    create_tables(connection)
+    total, *by_result, _ = _analyze(connection, {})
+    if sum(by_result) > total:
+        raise ProbeError(f"analyze_code_patterns counts {by_result} by result, but {total} patterns in all")
+    _log(connection, function_name=OWN_FUNCTION, execution_time_ms=40)
+    _log(connection, function_name=OWN_FUNCTION, result="fail", execution_time_ms=61)
+    of_function = _analyze(connection, {"function_name": OWN_FUNCTION})
+    expect("analyze_code_patterns of a function", of_function, (2, 1, 1, 0, 50.5))
+
+
+def _log(connection: sqlite3.Connection, **given: object) -> Row:
+    """Logs one attempt, under the next vector id, and returns its row in the order of PATTERN_KEYS."""
+    values: dict[str, object] = {
+        "function_name": None,
+        "file_name": "probe.py",
+        "module_name": "probes",
+        "input_prompt": "Write a probe.\nZwei Zeilen.",
+        "generated_code": "def probe() -> None: ...",
+        "result": "pass",
+        "execution_time_ms": None,
+        "error_message": "",
+        "tags": None,
+        "created_at": now(),
+        "vector_id": next_vector_id(connection),
+    } | given
+    return (insert(connection, "CodePatterns", **values), *values.values())
+
+
+def _patterns(connection: sqlite3.Connection, conditions: Mapping[str, object]) -> list[Row]:
+    rows = connection.execute(
+        "SELECT id, function_name, file_name, module_name, input_prompt, generated_code, result, execution_time_ms, "
+        f"error_message, tags, created_at, vector_id FROM CodePatterns {_where(conditions)}"
+        "ORDER BY created_at DESC LIMIT ?",
+        (*conditions.values(), TOP_K),
+    ).fetchall()
+    for column, value in conditions.items():
+        for row in rows:
+            expect(f"CodePatterns.{column} of row {row[0]}", row[PATTERN_KEYS.index(column)], value)
+    return [(*row[:TAGS], _decoded(row[0], row[TAGS]), *row[TAGS + 1 :]) for row in rows]
+
+
+def _where(conditions: Mapping[str, object]) -> str:
+    return f"WHERE {' AND '.join(f'{column} = ?' for column in conditions)} " if conditions else ""
+
+
+def _decoded(pattern_id: int, tags: str | None) -> object:
+    if not tags:
+        return None
+    try:
+        return json.loads(tags)
+    except (TypeError, ValueError):
+        raise ProbeError(f"CodePatterns.tags of row {pattern_id} is not JSON") from None
+
+
+def _analyze(connection: sqlite3.Connection, conditions: Mapping[str, object]) -> tuple[int, int, int, int, object]:
+    filters = "".join(f" AND {column} = ?" for column in conditions)
+    total, passed, failed, partial, average = connection.execute(
+        "SELECT COUNT(*), SUM(CASE WHEN result = 'pass' THEN 1 ELSE 0 END), "
+        "SUM(CASE WHEN result = 'fail' THEN 1 ELSE 0 END), SUM(CASE WHEN result = 'partial' THEN 1 ELSE 0 END), "
+        f"AVG(execution_time_ms) FROM CodePatterns WHERE created_at >= datetime('now', ?){filters}",
+        (f"-{TIME_RANGE_DAYS} days", *conditions.values()),
+    ).fetchone()
+    return total, passed or 0, failed or 0, partial or 0, average
+
+
+PROBES = (
+    Probe("log_code_attempt", log_code_attempt),
+    Probe("get_code_patterns", get_code_patterns),
+    Probe("analyze_code_patterns", analyze_code_patterns),
+)

@@ -1,0 +1,26 @@
+"""What this package must be told about the application whose database it migrates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.ledger import LEDGER_TABLES
+from migrator.migration import Migration
+from migrator.probes import Probe
+
+
+@dataclass(frozen=True)
+class Application:
+    """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database."""
+
+    name: str
+    migrations: tuple[Migration, ...]
+    probes: tuple[Probe, ...]
+    make_demo: Callable[[Path, int], None]
+
+    @property
+    def own_tables(self) -> frozenset[str]:
+        """The tables that belong to this tool: outside fingerprints, content hashes and drift."""
+        return frozenset(LEDGER_TABLES).union(*(m.own_tables for m in self.migrations))

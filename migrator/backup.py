@@ -1,0 +1,112 @@
+"""A verified copy of live, made before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.connect import opened, set_pragma
+from migrator.content import Content, difference, read_contents
+from migrator.errors import BackupError
+from migrator.files import create_private, sha256_of, sync_directory, sync_file, write_private
+from migrator.journal import Journal, write_journal
+from migrator.preflight import Live, read_state
+
+BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME = "backup.db", "manifest.json", "scratch"
+_PAGES_AT_A_TIME = 2000
+"""8 MB with the usual page size: often enough for progress, a deadline and Ctrl-C."""
+_DEADLINE_S = 3600.0
+
+Progress = Callable[[int, int], None]
+
+
+def no_progress(done: int, total: int) -> None:
+    """The callback for a caller that does not want any."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A copy that was compared with live, table by table, in one transaction. `contents` is by table name."""
+
+    live: Live
+    path: Path
+    sha256: str
+    contents: Mapping[str, Content]
+    fingerprint: str
+
+    @property
+    def rows(self) -> int:
+        return sum(self.contents[t].rows for t in self.contents if t != "sqlite_sequence")
+
+    @property
+    def scratch(self) -> Path:
+        return self.path.parent / SCRATCH_NAME
+
+
+def back_up(live: Live, on_progress: Progress = no_progress) -> Backup:
+    """Copies live with SQLite's backup API; reads live in one transaction and writes nothing to it.
+
+    Afterwards `backup.db` and `manifest.json` are in the run's directory, mode 0600, on the disk, and every table of
+    the copy has the rows and the hash that live had; the journal beside live names the run. Raises BackupError where
+    they differ, sqlite3.OperationalError where live stays locked. sqlite.org/backup.html.
+    """
+    write_journal(live.database, Journal(live.run_id, str(live.directory), live.directory.name.split("-")[0]))
+    live.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = live.directory / BACKUP_NAME
+    # What an earlier try of this run left.
+    path.unlink(missing_ok=True)
+    create_private(path)
+    with opened(live.database, read_only=True) as source, opened(path) as target:
+        source.execute("BEGIN")
+        state = read_state(source, live.application)
+        if state.schema.fingerprint != live.state.schema.fingerprint:
+            raise BackupError("the application changed the schema while the run began; live unchanged", "start again")
+        copy_database(source, target, on_progress)
+        contents = read_contents(source, state.schema)
+        source.execute("COMMIT")
+        # A copy of a WAL database says WAL in its header; the backup shall be one file.
+        set_pragma(target, "journal_mode", "delete")
+        copied = read_contents(target, state.schema)
+    differing = difference(contents, copied)
+    if differing:
+        raise BackupError(f"the backup differs from live in {', '.join(differing)}; live unchanged", "check the disk of the backup")
+    sync_file(path)
+    backup = Backup(live, path, sha256_of(path), contents, state.schema.fingerprint)
+    _write_manifest(backup)
+    return backup
+
+
+def copy_database(source: sqlite3.Connection, target: sqlite3.Connection, on_progress: Progress = no_progress) -> None:
+    """Copies every page from inside the transaction that `source` has open, so that no writer restarts the copy.
+
+    Raises BackupError after an hour: SQLite itself retries a busy copy for ever.
+    """
+    started = time.monotonic()
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        if time.monotonic() - started > _DEADLINE_S:
+            raise BackupError(f"the copy took longer than {_DEADLINE_S:g} s; live unchanged", "end what locks the database")
+        on_progress(total - remaining, total)
+
+    source.backup(target, pages=_PAGES_AT_A_TIME, progress=progress, sleep=0.01)
+
+
+def _write_manifest(backup: Backup) -> None:
+    live = backup.live
+    manifest = {
+        "run_id": live.run_id,
+        "database": str(live.database),
+        "version": live.from_version,
+        "sha256": backup.sha256,
+        "schema_fingerprint": backup.fingerprint,
+        "journal_mode": live.journal_mode,
+        "sqlite_version": sqlite3.sqlite_version,
+        "tables": {name: {"rows": c.rows, "sha256": c.sha256} for name, c in backup.contents.items()},
+    }
+    write_private(backup.path.with_name(MANIFEST_NAME), json.dumps(manifest, indent=2) + "\n")
+    sync_directory(backup.path.parent)
+    sync_directory(backup.path.parent.parent)

@@ -1,0 +1,172 @@
+"""The rehearsal: every step of the migration on a copy that nobody misses."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from migrator import rebuild
+from migrator.backup import Progress, copy_database, no_progress
+from migrator.connect import opened, set_pragma
+from migrator.content import difference, read_contents
+from migrator.ddl import quote, words
+from migrator.errors import RehearsalError
+from migrator.inspection import Inspection
+from migrator.plan import Plan, TablePlan
+from migrator.preflight import read_state
+from migrator.schema import Column, Schema, columns_of
+
+CANDIDATE_NAME = "candidate.db"
+_CACHE_KIB = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The copy under work. `rebuild_s` is what the statements of the promotion have taken on it so far, for `rows` rows."""
+
+    inspection: Inspection
+    path: Path
+    rebuild_s: float = 0.0
+    rows: int = 0
+
+    @property
+    def plan(self) -> Plan:
+        return self.inspection.plan
+
+
+def stage(inspection: Inspection, on_progress: Progress = no_progress) -> Candidate:
+    """Copies the backup to a candidate in the run's scratch folder, from which whatever an earlier try left is gone."""
+    backup = inspection.backup
+    shutil.rmtree(backup.scratch, ignore_errors=True)
+    backup.scratch.mkdir(mode=0o700)
+    path = backup.scratch / CANDIDATE_NAME
+    copy_file(backup.path, path, on_progress)
+    return Candidate(inspection, path)
+
+
+def copy_file(source: Path, target: Path, on_progress: Progress = no_progress) -> None:
+    """Copies a database that nobody writes to a new file, mode 0600."""
+    target.touch(mode=0o600, exist_ok=False)
+    with opened(source, read_only=True) as reading, opened(target) as writing:
+        set_pragma(writing, "synchronous", 0)
+        reading.execute("BEGIN")
+        copy_database(reading, writing, on_progress)
+
+
+def add_column(candidate: Candidate, table: str, column: Column) -> Candidate:
+    """Afterwards `table` has `column` with its type; one that was there already is kept.
+
+    Raises RehearsalError where it is there with another type; sqlite3.OperationalError while the file is locked.
+    """
+    with _working(candidate.path) as connection:
+        library = Database(connection, recursive_triggers=False, execute_plugins=False)[table]
+        found = next((c for c in library.columns if c.name.casefold() == column.name.casefold()), None)
+        if found is None:
+            type_ = f" {column.type}" if column.type else ""
+            default = "" if column.default is None else f" DEFAULT {column.default}"
+            connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(column.name)}{type_}{default}")
+        elif found.type.casefold() != column.type.casefold():
+            raise RehearsalError(
+                f"column {column.name!r} already exists in table {table!r} as {found.type}, expected {column.type}; live unchanged",
+                "rename the column in live first",
+            )
+    return candidate
+
+
+def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
+    """Fills the added columns and keeps the originals, with the projection that the rebuild and the promotion use."""
+    started = time.perf_counter()
+    with _working(candidate.path) as connection:
+        rebuild.convert_data(connection, table)
+    return replace(candidate, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
+
+
+def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
+    """Rebuilds one table with the function that the promotion uses on live.
+
+    Raises RehearsalError where a row is not what the projection says, sqlite3.IntegrityError where the new
+    constraints refuse one.
+    """
+    started = time.perf_counter()
+    with _working(candidate.path) as connection, rebuild.rebuild_settings(connection):
+        connection.execute("BEGIN")
+        rows = rebuild.rebuild_table(connection, table)
+        connection.execute("COMMIT")
+    return replace(candidate, rows=candidate.rows + rows, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
+
+
+def create_indexes(candidate: Candidate) -> Candidate:
+    """Makes every planned index, then checks that nothing else changed.
+
+    Afterwards every table that the migration does not name equals the backup's in content, and every view and
+    trigger that worked still compiles. Raises RehearsalError otherwise.
+    """
+    started = time.perf_counter()
+    with _working(candidate.path) as connection:
+        for table in candidate.plan.tables:
+            rebuild.create_indexes(connection, table)
+        took_s = time.perf_counter() - started
+        _check_rest(connection, candidate)
+    return replace(candidate, rebuild_s=candidate.rebuild_s + took_s)
+
+
+def predicted_lock_ms(candidate: Candidate, rows_now: int) -> float:
+    """How long the same statements would hold live's write lock, at the rehearsal's rate."""
+    per_row_s = candidate.rebuild_s / max(candidate.rows, 1)
+    return 1000 * max(per_row_s * rows_now, candidate.rebuild_s if rows_now >= candidate.rows else 0.0)
+
+
+@contextmanager
+def _working(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that trades durability for speed: a candidate that a crash breaks is thrown away anyway."""
+    with opened(path) as connection:
+        set_pragma(connection, "journal_mode", "off")
+        set_pragma(connection, "synchronous", 0)
+        set_pragma(connection, "cache_size", -_CACHE_KIB)
+        yield connection
+
+
+def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
+    backup = candidate.inspection.backup
+    schema = read_state(connection, backup.live.application).schema
+    touched = {name.casefold() for name in candidate.plan.touched}
+    others = [t for t in backup.live.state.schema.tables if t.casefold() not in touched]
+    before = {t: backup.contents[t] for t in others}
+    differing = difference(before, read_contents(connection, schema, [t for t in others if schema.table(t)]))
+    if differing:
+        raise RehearsalError(f"the migration changed tables that it does not name: {', '.join(differing)}; live unchanged")
+    with opened(backup.path, read_only=True) as original:
+        broken = sorted(set(_broken(connection, schema)) - set(_broken(original, backup.live.state.schema)))
+    if broken:
+        raise RehearsalError(
+            f"the migrated schema breaks {', '.join(broken)}; live unchanged", "change or drop them before the migration"
+        )
+
+
+def _broken(connection: sqlite3.Connection, schema: Schema) -> Iterator[str]:
+    """Views that cannot be read, and triggers on whose tables a statement no longer compiles."""
+    for view in (o for o in schema.objects if o.kind == "view"):
+        if (fault := _compiles(connection, f"SELECT * FROM {quote(view.name)}")) is not None:
+            yield f"view {view.name} ({fault})"
+    for trigger in (o for o in schema.objects if o.kind == "trigger"):
+        table, first = quote(trigger.table), columns_of(connection, trigger.table)[:1]
+        events = {"insert": f"INSERT INTO {table} DEFAULT VALUES", "delete": f"DELETE FROM {table}"}
+        events["update"] = " ".join(f"UPDATE {table} SET {quote(c)} = {quote(c)}" for c in first)
+        for event in events.keys() & set(words(trigger.sql)):
+            if events[event] and (fault := _compiles(connection, events[event])) is not None:
+                yield f"trigger {trigger.name} ({fault})"
+
+
+def _compiles(connection: sqlite3.Connection, statement: str) -> str | None:
+    try:
+        connection.execute(f"EXPLAIN {statement}").fetchall()
+    except sqlite3.OperationalError as error:
+        return str(error)
+    return None

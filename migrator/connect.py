@@ -1,0 +1,113 @@
+"""Opening SQLite: explicit transactions only, pragmas read back, signals let in during long statements."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote as percent_encoded
+
+from migrator.ddl import quote
+from migrator.errors import MigratorError
+
+LOCK_TIMEOUT_S = 5.0
+"""How long a statement waits for another connection's lock: the application's own busy timeout."""
+
+_OPCODES_PER_TICK = 20_000
+"""A progress handler called this often costs nothing measurable and lets a signal in within milliseconds."""
+
+
+class PragmaError(MigratorError):
+    """SQLite did not take a setting that the migration's safety rests on."""
+
+
+def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> sqlite3.Connection:
+    """Opens an existing database; nothing is ever created.
+
+    Python opens no transaction by itself on this connection (isolation_level None), text that is not UTF-8
+    is the caller's affair, and a signal that arrives during a statement ends the statement
+    (sqlite3.OperationalError "interrupted") instead of waiting for it.
+    """
+    mode = "ro" if read_only else "rw"
+    uri = f"file:{percent_encoded(str(database))}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
+    try:
+        # A view or trigger of the database must not reach a function with side effects (sqlite.org/security.html).
+        set_pragma(connection, "trusted_schema", 0)
+    except BaseException:
+        connection.close()
+        raise
+    let_signals_in(connection)
+    return connection
+
+
+@contextmanager
+def opened(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+    """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close."""
+    connection = connect(database, read_only=read_only, timeout_s=timeout_s)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def set_pragma(connection: sqlite3.Connection, name: str, value: str | int) -> None:
+    """Sets a pragma and reads it back.
+
+    Raises PragmaError where SQLite kept another value (foreign_keys inside a transaction is a silent no-op).
+    """
+    if connection.in_transaction:
+        raise PragmaError(f"PRAGMA {name} inside an open transaction would be ignored")
+    connection.execute(f"PRAGMA {name}={value}").fetchall()
+    found = connection.execute(f"PRAGMA {name}").fetchone()
+    if found is not None and str(found[0]).casefold() != str(value).casefold():
+        raise PragmaError(f"PRAGMA {name} stayed {found[0]!r} where {value!r} was set")
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    """The value of a pragma that yields one row."""
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def let_signals_in(connection: sqlite3.Connection) -> None:
+    """Lets Python run its signal handlers while SQLite executes a statement."""
+    connection.set_progress_handler(lambda: 0, _OPCODES_PER_TICK)
+
+
+@contextmanager
+def deadline(connection: sqlite3.Connection, seconds: float, opcodes_per_tick: int = 1000) -> Iterator[Callable[[], float]]:
+    """Interrupts any statement that is running `seconds` after the start; yields a clock of elapsed seconds.
+
+    SQLite rolls back the whole transaction when the handler fires inside a write
+    (sqlite.org/c3ref/interrupt.html): test `in_transaction` before sending another statement.
+    """
+    started = time.monotonic()
+
+    def elapsed_s() -> float:
+        return time.monotonic() - started
+
+    connection.set_progress_handler(lambda: elapsed_s() > seconds, opcodes_per_tick)
+    try:
+        yield elapsed_s
+    finally:
+        let_signals_in(connection)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """BEGIN .. COMMIT; on any error ROLLBACK, unless SQLite rolled back already."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def count_rows(connection: sqlite3.Connection, table: str) -> int:
+    """The number of rows of `table`."""
+    return int(connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])

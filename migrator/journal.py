@@ -1,0 +1,48 @@
+"""The note beside the database that a run is under way: what it made and where, never what state live is in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from migrator.errors import RefusedError
+from migrator.files import like_database, sync_directory, write_private
+
+
+@dataclass(frozen=True)
+class Journal:
+    """`directory` holds the run's backup, candidate and report; `run_id` is what the ledger knows it by."""
+
+    run_id: str
+    directory: str
+    started_at: str
+
+
+def journal_path(database: Path) -> Path:
+    return database.with_name(database.name + ".migrating")
+
+
+def write_journal(database: Path, journal: Journal) -> None:
+    """Afterwards the note is on the disk, with the database's owner and mode."""
+    path = journal_path(database)
+    write_private(path, json.dumps(asdict(journal)))
+    like_database(path, database)
+
+
+def read_journal(database: Path) -> Journal | None:
+    """The note of a run that has not ended; None where there is none. Raises RefusedError for one that is not ours."""
+    path = journal_path(database)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Journal(str(stored["run_id"]), str(stored["directory"]), str(stored["started_at"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError(f"{path} is not the journal of a run ({error!r})", "look at it, and move it away") from error
+
+
+def remove_journal(database: Path) -> None:
+    """Afterwards no run is under way; the last thing a run does."""
+    journal_path(database).unlink(missing_ok=True)
+    sync_directory(database.parent)

@@ -1,0 +1,15 @@
+"""LTMC: a memory server for AI assistants. The only place of the project that knows the application."""
+
+from pathlib import Path
+
+from migrator.application import Application
+from migrator.ltmc.demo import make_demo
+from migrator.ltmc.probes import CATALOGUE
+from migrator.migration import load_migrations
+
+LTMC = Application(
+    name="ltmc",
+    migrations=load_migrations(Path(__file__).parent / "migrations"),
+    probes=CATALOGUE,
+    make_demo=make_demo,
+)

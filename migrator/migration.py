@@ -1,0 +1,213 @@
+"""What a migration is: data, in one file, from which every statement is derived.
+
+A folder of files `m0001_name.py`, each with a `MIGRATION`, is the whole history of a schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from migrator.ddl import canonical
+from migrator.errors import MigratorError
+
+UNMAPPED = "x'00'"
+"""Stands in a checking projection for a value that no spelling covers; no application writes it as text."""
+
+
+class DeclarationError(MigratorError):
+    """A migration file, or the folder of migrations, contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an operator decided where the data alone does not: `map_values` spellings -> value (None = NULL), switches."""
+
+    map_values: Mapping[str, str | None] = field(default_factory=dict)
+    switches: frozenset[str] = frozenset()
+
+    def as_json(self) -> str:
+        return json.dumps({"map": dict(self.map_values), "switches": sorted(self.switches)}, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Answers:
+        stored = json.loads(text)
+        return Answers(stored["map"], frozenset(stored["switches"]))
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A value read through a table of spellings: `of` (SQL over the row) -> the value whose spellings hold it.
+
+    NULL stays NULL; anything else that no spelling covers must be answered by the operator.
+    """
+
+    of: str
+    spellings: Mapping[str, tuple[str, ...]]
+
+    def sql(self, answers: Answers, unmapped: str) -> str:
+        """One CASE expression; `unmapped` is the SQL for a value without a spelling."""
+        arms = [f"WHEN ({self.of}) IS NULL THEN NULL"]
+        for spelling, value in answers.map_values.items():
+            arms.append(f"WHEN ({self.of}) = lower(trim({literal(spelling)})) THEN {literal(value)}")
+        for value, accepted in self.spellings.items():
+            arms.append(f"WHEN ({self.of}) IN ({', '.join(literal(s) for s in accepted)}) THEN {literal(value)}")
+        return f"CASE {' '.join(arms)} ELSE {unmapped} END"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A value with two rules: `on` where the operator asked for `option`, else `off` (None: the column as it is)."""
+
+    option: str
+    on: str
+    off: str | None = None
+
+
+Value = str | Mapped | Switch
+
+
+@dataclass(frozen=True)
+class Back:
+    """How an old column is made from the new table: `sql` over the new row, whose column `of` holds the value."""
+
+    of: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A promise about the migrated table: `statements` run on a scratch copy; the last one fails with `refused`,
+    or, where `refused` is None, succeeds."""
+
+    name: str
+    statements: tuple[str, ...]
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one table.
+
+    `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table,
+    neither = only rows change. `values` gives a column of `after` as SQL over the row (a column without an
+    entry keeps its value), for the rows of `where`; each is idempotent. `back` gives an old column from the new
+    row. `originals` names the table that keeps what the new table cannot hold.
+    """
+
+    table: str
+    before: str | None = None
+    after: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+    where: str | None = None
+    back: Mapping[str, Back] = field(default_factory=dict)
+    originals: str | None = None
+    indexes: tuple[str, ...] = ()
+    behaviours: tuple[Behaviour, ...] = ()
+
+    @property
+    def originals_table(self) -> str:
+        """Keeps, on the way forward, what the new table cannot hold."""
+        return self.originals or f"{self.table}_legacy"
+
+    @property
+    def ahead_table(self) -> str:
+        """Keeps, on the way back, what the old table cannot hold."""
+        return f"{self.table}_ahead"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One version of the schema; `version` and `name` come from the file's name.
+
+    `tools` are the application's tools that the migration repairs: they must pass afterwards.
+    """
+
+    changes: tuple[Change, ...]
+    tools: tuple[str, ...] = ()
+    version: int = 0
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.version:04d}_{self.name}"
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the declaration, without the operator's answers and without the layout of its SQL."""
+        return hashlib.sha256(repr(_canonical(self.changes)).encode()).hexdigest()
+
+    @property
+    def own_tables(self) -> frozenset[str]:
+        """Tables that this tool keeps for itself in the migrated database."""
+        return frozenset(name for c in self.changes for name in (c.originals_table, c.ahead_table))
+
+
+def literal(value: str | None) -> str:
+    """`value` as an SQL text literal."""
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+
+
+def value_sql(value: Value, column_sql: str, answers: Answers, unmapped: str) -> str:
+    """The SQL of a declared value; `column_sql` is the column as it is."""
+    match value:
+        case Mapped():
+            return value.sql(answers, unmapped)
+        case Switch():
+            return value.on if value.option in answers.switches else (value.off or column_sql)
+        case _:
+            return value
+
+
+def load_migrations(folder: Path) -> tuple[Migration, ...]:
+    """Every migration of `folder`, in the order of versions.
+
+    Raises DeclarationError for a version that is missing or there twice, and for a file without MIGRATION.
+    """
+    found: dict[int, Migration] = {}
+    for path in sorted(folder.glob("m[0-9]*.py")):
+        named = re.fullmatch(r"m(\d{4})_(\w+)", path.stem)
+        if named is None:
+            raise DeclarationError(f"migration file {path.name} is not named m0001_some_name.py", "rename it")
+        version = int(named[1])
+        if version in found:
+            raise DeclarationError(f"version {version:04d} is declared twice in {folder}", "number one of them anew")
+        found[version] = replace(_declared(path), version=version, name=named[2])
+    missing = sorted(set(range(1, len(found) + 1)) - set(found))
+    if missing:
+        raise DeclarationError(f"version {missing[0]:04d} is missing in {folder}", "versions count from 0001 without gaps")
+    return tuple(found[version] for version in sorted(found))
+
+
+def _declared(path: Path) -> Migration:
+    spec = importlib.util.spec_from_file_location(f"_migrations.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise DeclarationError(f"migration file {path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    migration = getattr(module, "MIGRATION", None)
+    if not isinstance(migration, Migration):
+        raise DeclarationError(f"migration file {path.name} has no MIGRATION", "declare one; see docs/migrations.md")
+    return migration
+
+
+def _canonical(part: object) -> object:
+    """The declaration as nested tuples in which SQL differs only where SQLite would see a difference."""
+    match part:
+        case str():
+            return canonical(part)
+        case Mapping():
+            return tuple((key, _canonical(part[key])) for key in sorted(part))
+        case tuple():
+            return tuple(_canonical(entry) for entry in part)
+        case Behaviour():
+            return ()
+        case Change() | Mapped() | Switch() | Back():
+            return (type(part).__name__, *(_canonical(v) for v in vars(part).values()))
+        case _:
+            return part

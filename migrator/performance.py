@@ -1,0 +1,170 @@
+"""The performance gate: every tool's latency, the plans of its queries, and memory over many calls."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.backup import Progress, no_progress
+from migrator.connect import opened
+from migrator.errors import ValidationError
+from migrator.findings import Finding
+from migrator.probes import Probe
+from migrator.schema import index_name
+from migrator.tools import PASSED, Scratch, ToolResult, rolled_back
+
+BUDGET_MS = 500.0
+"""The plan's success criterion: tool response times remain under 500 ms."""
+_WORSE_FACTOR, _WORSE_MS = 2.0, 20.0
+_MEASUREMENTS = 3
+"""A slowdown counts only when it shows every time: one measurement on a busy machine proves nothing."""
+_CALLS, _CALLS_AT_LEAST, _CALLS_MAX_S = 20, 5, 2.0
+_LEAK_BYTES = 8 << 20
+_INDEX_USED = re.compile(r"USING (?:COVERING )?INDEX (\S+)")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles of one tool's calls on the migrated copy, and the p95 on the copy of the backup (None: it fails there)."""
+
+    tool: str
+    p50_ms: float
+    p95_ms: float
+    before_p95_ms: float | None
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The gate was passed."""
+
+    latencies: tuple[Latency, ...]
+    findings: tuple[Finding, ...]
+
+
+def check_performance(
+    scratch: Scratch,
+    probes: Sequence[Probe],
+    results: Sequence[ToolResult],
+    on_progress: Progress = no_progress,
+    memory_s: float = 2.0,
+) -> Performance:
+    """Measures every tool that passed on the migrated copy.
+
+    Raises ValidationError for a p95 over 500 ms, or one over twice the backup's and 20 ms above it, in three
+    measurements; for a full scan of a table that the migration gives indexes; for memory that grows over as many
+    calls as fit in `memory_s`. An index that no tool uses is a finding.
+    """
+    passed = {r.name: r for r in results if r.after == PASSED}
+    timed = [p for p in probes if p.call is not None and p.tool in passed]
+    latencies = []
+    for done, probe in enumerate(timed):
+        latencies.append(_measured(scratch, probe, passed[probe.tool].before == PASSED))
+        on_progress(done + 1, len(timed))
+    findings = tuple(_check_plans(scratch, timed))
+    _check_memory(scratch.after, timed, memory_s)
+    return Performance(tuple(latencies), findings)
+
+
+def _measured(scratch: Scratch, probe: Probe, compare: bool) -> Latency:
+    """The first measurement that is neither over budget nor worse; raises ValidationError where none is."""
+    for _ in range(_MEASUREMENTS):
+        before, after = _interleaved(scratch, probe, compare)
+        latency = Latency(probe.tool, _percentile(after, 50), _percentile(after, 95), _percentile(before, 95) if before else None)
+        slower = latency.before_p95_ms is not None and latency.p95_ms > max(
+            _WORSE_FACTOR * latency.before_p95_ms, latency.before_p95_ms + _WORSE_MS
+        )
+        if latency.p95_ms <= BUDGET_MS and not slower:
+            return latency
+    before_text = "" if latency.before_p95_ms is None else f", {latency.before_p95_ms:.1f} ms before"
+    raise ValidationError(
+        f"tool {probe.tool} is too slow on the migrated copy: p95 {latency.p95_ms:.1f} ms{before_text} "
+        f"(budget {BUDGET_MS:g} ms) in {_MEASUREMENTS} measurements; live unchanged",
+        "add an index to the migration",
+    )
+
+
+def _interleaved(scratch: Scratch, probe: Probe, compare: bool) -> tuple[list[float], list[float]]:
+    """Milliseconds of each call, before and after in turn, so that a busy moment hits both."""
+    before: list[float] = []
+    after: list[float] = []
+    started = time.monotonic()
+    while len(after) < _CALLS and (len(after) < _CALLS_AT_LEAST or time.monotonic() - started < _CALLS_MAX_S):
+        if compare:
+            before.append(_timed_ms(scratch.before, probe))
+        after.append(_timed_ms(scratch.after, probe))
+    return before, after
+
+
+def _timed_ms(path: Path, probe: Probe) -> float:
+    assert probe.call is not None
+    started = time.perf_counter()
+    with rolled_back(path) as connection:
+        probe.call(connection)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    """Nearest rank (NIST/SEMATECH e-Handbook, 7.2.6.2)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
+
+
+def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]:
+    indexed = {p.table.casefold() for p in scratch.plan.tables if p.indexes}
+    declared = {index_name(i) for p in scratch.plan.tables for i in p.indexes}
+    used: set[str] = set()
+    for probe in probes:
+        for statement, details in _query_plans(scratch.after, probe):
+            for detail in details:
+                used.update(_INDEX_USED.findall(detail))
+                scanned = re.fullmatch(r"SCAN (\S+)", detail)
+                if scanned and scanned[1].casefold() in indexed:
+                    raise ValidationError(
+                        f"tool {probe.tool} reads all of {scanned[1]} although the migration gives it indexes: "
+                        f"{' '.join(statement.split())[:200]}; live unchanged",
+                        "add an index for this query to the migration",
+                    )
+    for name in sorted(declared - used):
+        yield Finding("index_unused", f"no tool uses index {name}")
+
+
+def _query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
+    """The statements of one call, each with the lines of its query plan (sqlite.org/eqp.html)."""
+    assert probe.call is not None
+    statements: list[str] = []
+    with rolled_back(path) as connection:
+        connection.set_trace_callback(statements.append)
+        probe.call(connection)
+        connection.set_trace_callback(None)
+    with opened(path, read_only=True) as connection:
+        for statement in dict.fromkeys(statements):
+            if statement.lstrip()[:6].upper() in ("SELECT", "UPDATE", "DELETE", "INSERT"):
+                try:
+                    yield statement, [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+                except sqlite3.OperationalError:
+                    # A statement on what the call itself made: its table is rolled back, it has no plan here.
+                    continue
+
+
+def _check_memory(path: Path, probes: Sequence[Probe], seconds: float) -> None:
+    """Calls every tool in turn; from the first third on, when caches are warm, the process must not grow."""
+    started, calls, baseline = time.monotonic(), 0, None
+    while probes and (elapsed := time.monotonic() - started) < seconds:
+        for probe in probes:
+            _timed_ms(path, probe)
+            calls += 1
+        if baseline is None and elapsed > seconds / 3:
+            baseline = _resident_bytes()
+    grown = 0 if baseline is None else _resident_bytes() - baseline
+    if grown > _LEAK_BYTES:
+        raise ValidationError(f"memory grew by {grown:,} bytes over {calls} calls of the tools; live unchanged", "look for a leak")
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

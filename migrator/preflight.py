@@ -1,0 +1,227 @@
+"""Everything that can be known of a live database without reading its rows, and without writing a byte."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migrator.application import Application
+from migrator.connect import LOCK_TIMEOUT_S, opened, pragma, transaction
+from migrator.errors import RefusedError
+from migrator.findings import Finding
+from migrator.ledger import Applied, read_ledger
+from migrator.migration import Answers, Migration
+from migrator.plan import Plan, State, make_plan
+from migrator.schema import columns_of, leftovers, read_schema
+
+_HEADER = b"SQLite format 3\x00"
+_COPIES_BESIDE = 4
+"""Backup, candidate and the two copies that the tools run on."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The live database as a run found it. `plan` is None where nothing is pending.
+
+    `database` is the real path, `directory` where this run will put its backup, candidate and report.
+    """
+
+    database: Path
+    application: Application
+    run_id: str
+    directory: Path
+    state: State
+    applied: tuple[Applied, ...]
+    plan: Plan | None
+    journal_mode: str
+    size_bytes: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def from_version(self) -> int:
+        return len(self.applied)
+
+    @property
+    def to_version(self) -> int:
+        return self.from_version if self.plan is None else self.plan.to_version
+
+
+def preflight(
+    database: Path,
+    application: Application,
+    *,
+    to_version: int | None = None,
+    answers: Answers | None = None,
+    backup_dir: Path | None = None,
+    only_look: bool = False,
+    timeout_s: float = LOCK_TIMEOUT_S,
+) -> Live:
+    """Decides whether and what to migrate; takes constant time and leaves main file and WAL as they are.
+
+    `only_look` asks for no permission to write. Raises RefusedError, naming object, fault and way out. A hot
+    journal (a crash of the application) is rolled back by opening the database, which is a finding; with
+    `only_look` it is refused instead.
+    """
+    real = _real_file(database)
+    findings: list[Finding] = []
+    hot = _is_hot(real, timeout_s)
+    if hot and only_look:
+        raise RefusedError(f"{real} has a hot journal: a writer died in a transaction", "start a migration, which rolls it back")
+    if hot:
+        _roll_back_hot_journal(real, timeout_s)
+        findings.append(Finding("hot_journal_rolled_back", f"a writer of {real.name} had died; its transaction was rolled back"))
+    try:
+        # Kept open until the writing connection is closed: the last one to close would move the WAL into the main file.
+        with opened(real, read_only=True, timeout_s=timeout_s) as connection:
+            state, applied, journal_mode = _look(connection, application)
+            if not only_look:
+                _check_writable(real, timeout_s)
+    except sqlite3.Error as error:
+        raise _refusal(real, error, timeout_s) from error
+    pending, backwards = _pending(application, len(applied), to_version)
+    chosen = (answers or Answers()) if not backwards or not applied else applied[-1].answers
+    plan = make_plan(pending, state, chosen, reverse=backwards) if pending else None
+    size = real.stat().st_size
+    run_id = secrets.token_hex(4)
+    directory = _run_directory(real, backup_dir, run_id)
+    if plan is not None and not only_look:
+        _check_space(real, directory, size)
+    return Live(real, application, run_id, directory, state, applied, plan, journal_mode, size, tuple(findings))
+
+
+def read_state(connection: sqlite3.Connection, application: Application) -> State:
+    """The schema and this tool's own tables, as `connection` sees them now."""
+    own = {name: columns for name in application.own_tables if (columns := columns_of(connection, name))}
+    return State(read_schema(connection, application.own_tables), own)
+
+
+def _real_file(database: Path) -> Path:
+    """The file itself, checked without opening a connection: plain reads here can drop no lock of ours."""
+    real = Path(os.path.realpath(database))
+    try:
+        found = real.stat()
+        header = b"" if stat.S_ISDIR(found.st_mode) else real.open("rb").read(100)
+    except FileNotFoundError:
+        raise RefusedError(f"no database at {database}", "give its path with --database") from None
+    except OSError as error:
+        raise RefusedError(f"{database} cannot be read ({error.strerror})", "run as a user who may read it") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise RefusedError(f"{database} is a directory", "give the path of the database file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise RefusedError(f"{database} is no ordinary file", "give the path of the database file")
+    if found.st_nlink > 1:
+        raise RefusedError(
+            f"{real} has {found.st_nlink} hard links: two names would use two locks for one database",
+            "remove the other names",
+        )
+    if not header:
+        raise RefusedError(f"{database} is empty", "start the application once to create its tables")
+    if not header.startswith(_HEADER):
+        raise RefusedError(f"{database} is no SQLite database, or an encrypted one", "give an unencrypted SQLite file")
+    _check_not_truncated(real, header, found.st_size)
+    return real
+
+
+def _check_not_truncated(real: Path, header: bytes, size: int) -> None:
+    """The page count in the header is right where the change counter beside it is (sqlite.org/fileformat.html#filesize)."""
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    expected = int.from_bytes(header[28:32], "big") * page_size
+    has_log = any(real.with_name(real.name + suffix).exists() for suffix in ("-wal", "-journal"))
+    if header[24:28] == header[92:96] and size < expected and not has_log:
+        raise RefusedError(f"{real} is truncated: {size} bytes of {expected}", "restore it from a backup of the application")
+
+
+def _is_hot(real: Path, timeout_s: float) -> bool:
+    """Whether a rollback journal lies there whose writer died: only SQLite can tell it from one of a writer at work."""
+    if not real.with_name(real.name + "-journal").exists():
+        return False
+    try:
+        with opened(real, read_only=True, timeout_s=timeout_s) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        if error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
+            return True
+        raise _refusal(real, error, timeout_s) from error
+    return False
+
+
+def _roll_back_hot_journal(real: Path, timeout_s: float) -> None:
+    try:
+        with opened(real, timeout_s=timeout_s) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise _refusal(real, error, timeout_s) from error
+
+
+def _look(
+    connection: sqlite3.Connection, application: Application
+) -> tuple[State, tuple[Applied, ...], str]:
+    connection.execute("BEGIN")
+    state = read_state(connection, application)
+    applied = read_ledger(connection, application.name, application.migrations)
+    left = leftovers(connection)
+    connection.execute("COMMIT")
+    if left:
+        raise RefusedError(f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them")
+    return state, applied, str(pragma(connection, "journal_mode"))
+
+
+def _check_writable(real: Path, timeout_s: float) -> None:
+    """In a directory that takes no journal even BEGIN IMMEDIATE succeeds; only the first write fails."""
+    with opened(real, timeout_s=timeout_s) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE _mig_probe (x)")
+        connection.execute("ROLLBACK")
+
+
+def _pending(application: Application, version: int, to_version: int | None) -> tuple[tuple[Migration, ...], bool]:
+    """The migrations between `version` and the wanted one, and whether they are undone."""
+    newest = len(application.migrations)
+    wanted = newest if to_version is None else to_version
+    if not 0 <= wanted <= newest:
+        raise RefusedError(f"there is no version {wanted:04d}", f"versions go from 0000 to {newest:04d}")
+    if wanted < version:
+        return application.migrations[wanted:version], True
+    return application.migrations[version:wanted], False
+
+
+def _run_directory(real: Path, backup_dir: Path | None, run_id: str) -> Path:
+    parent = backup_dir.resolve() if backup_dir is not None else real.with_name(real.name + ".backups")
+    return parent / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run_id}"
+
+
+def _check_space(real: Path, directory: Path, size_bytes: int) -> None:
+    """Room for the copies, and on live's own filesystem for the new table, its journal and the old one."""
+    place = directory.parent
+    while not place.exists():
+        place = place.parent
+    needed = {place: _COPIES_BESIDE * size_bytes}
+    same = os.stat(place).st_dev == os.stat(real.parent).st_dev
+    beside = place if same else real.parent
+    needed[beside] = needed.get(beside, 0) + 2 * size_bytes
+    for where, size in needed.items():
+        free = shutil.disk_usage(where).free
+        if free < size:
+            raise RefusedError(
+                f"{where} has {free:,} bytes free, the migration of {real.name} needs {size:,}",
+                "make room, or put the backup elsewhere with --backup-dir",
+            )
+
+
+def _refusal(real: Path, error: sqlite3.Error, timeout_s: float) -> RefusedError:
+    """What SQLite said, with object and way out."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return RefusedError(f"{real} is locked by another process for more than {timeout_s:g} s", "end the long transaction")
+    if "malformed" in text:
+        return RefusedError(f"{real} is damaged ({text})", "restore it from a backup of the application")
+    if "readonly" in text or "unable to open" in text:
+        return RefusedError(f"{real} or its directory cannot be written ({text})", "make both writable for this user")
+    return RefusedError(f"{real} cannot be used ({text})", "check the file with the sqlite3 shell")

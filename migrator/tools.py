@@ -1,0 +1,151 @@
+"""The application's tools, before and after: on a copy of the backup and on a copy of the candidate."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.backup import Progress, no_progress
+from migrator.candidate import Candidate, copy_file
+from migrator.connect import opened
+from migrator.errors import ProbeError, ValidationError
+from migrator.findings import Finding
+from migrator.inspection import foreign_key_violations
+from migrator.plan import Plan
+from migrator.probes import Probe
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Two copies for the tools to run on: `before` of the backup, `after` of the candidate. Nothing is committed to them."""
+
+    candidate: Candidate
+    before: Path
+    after: Path
+
+    @property
+    def plan(self) -> Plan:
+        return self.candidate.plan
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What one tool did. `status` is that of `after`; both are passed, failed or skipped, and `reason` says why not passed."""
+
+    name: str
+    status: str
+    before: str
+    after: str
+    reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def copy_for_tools(candidate: Candidate, on_progress: Progress = no_progress) -> Scratch:
+    """Copies backup and candidate to where the tools may write."""
+    backup = candidate.inspection.backup
+    scratch = Scratch(candidate, backup.scratch / "before.db", backup.scratch / "after.db")
+    for source, target in ((backup.path, scratch.before), (candidate.path, scratch.after)):
+        target.unlink(missing_ok=True)
+        copy_file(source, target, on_progress)
+    return scratch
+
+
+def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
+    """Runs one tool on both copies and rolls back what it wrote.
+
+    Raises ValidationError where a tool that worked stops working, where one that the migration repairs still fails,
+    or where the answer about old data changes. A tool that the probe cannot call is skipped, with its reason.
+    """
+    if probe.call is None:
+        return ToolResult(probe.tool, SKIPPED, SKIPPED, SKIPPED, probe.skip_reason)
+    plan = scratch.plan
+    fault_before, answer_before = _call(scratch.before, probe)
+    fault_after, answer_after = _call(scratch.after, probe)
+    named = probe.tool in plan.tools
+    if fault_after is None and fault_before is None and answer_before != answer_after:
+        fault_after = "answers differently about data that was there before"
+    before, after = (PASSED if fault is None else FAILED for fault in (fault_before, fault_after))
+    reason = fault_after or (f"failed before: {fault_before}" if fault_before else None)
+    result = ToolResult(probe.tool, after, before, after, reason)
+    # The way back takes away what the tools named by the migration need; that is its purpose.
+    must_pass = not (plan.reverse and named) and (fault_before is None or named)
+    if fault_after is not None and must_pass:
+        raise ToolFailedError(result)
+    findings = tuple(_broken_keys(scratch.after, probe)) if named and fault_after is None else ()
+    return ToolResult(probe.tool, after, before, after, reason, findings)
+
+
+class ToolFailedError(ValidationError):
+    """A tool does not work on the candidate; `result` is its row in the report."""
+
+    def __init__(self, result: ToolResult) -> None:
+        self.result = result
+        super().__init__(
+            f"tool {result.name} {'worked before and fails' if result.before == PASSED else 'still fails'} "
+            f"on the migrated copy: {result.reason}; live unchanged",
+            "the application must be the version that the migration is for",
+        )
+
+
+def check_constraints(scratch: Scratch) -> None:
+    """Tries what the migration promises about its tables: what they refuse and what they allow.
+
+    Raises ValidationError where a promise does not hold. A way back makes no promises.
+    """
+    for migration in () if scratch.plan.reverse else scratch.plan.migrations:
+        for behaviour in (b for change in migration.changes for b in change.behaviours):
+            with rolled_back(scratch.after) as connection:
+                said = _fault_of(connection, behaviour.statements)
+            wanted = behaviour.refused
+            if (said is None) != (wanted is None) or (wanted is not None and wanted not in str(said)):
+                raise ValidationError(
+                    f"the migrated copy does not keep the promise {behaviour.name!r}: SQLite said {said or 'nothing'!r}; live unchanged"
+                )
+
+
+@contextmanager
+def rolled_back(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection inside a write transaction that is rolled back at the end."""
+    with opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+def _call(path: Path, probe: Probe) -> tuple[str | None, object]:
+    """The fault (None: passed) and the answer of one call."""
+    assert probe.call is not None
+    try:
+        with rolled_back(path) as connection:
+            answer = probe.call(connection)
+            return (None if connection.in_transaction else "committed by itself"), answer
+    except (sqlite3.Error, ProbeError, ValueError, LookupError, TypeError) as error:
+        return str(error) or repr(error), None
+
+
+def _broken_keys(path: Path, probe: Probe) -> Iterator[Finding]:
+    """Foreign keys that the tool's own rows break: declared by the new schema, not honoured by the application."""
+    assert probe.call is not None
+    with rolled_back(path) as connection:
+        before: Mapping[str, int] = foreign_key_violations(connection)
+        probe.call(connection)
+        for key, count in foreign_key_violations(connection).items():
+            if count > before.get(key, 0):
+                yield Finding("foreign_key_not_honoured", f"rows that the application writes break the foreign key {key}")
+
+
+def _fault_of(connection: sqlite3.Connection, statements: tuple[str, ...]) -> str | None:
+    for statement in statements:
+        try:
+            connection.execute(statement)
+        except sqlite3.Error as error:
+            return str(error)
+    return None

@@ -1,0 +1,71 @@
+"""What an application's write cannot change, checked on live after the promotion."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.application import Application
+from migrator.connect import opened
+from migrator.errors import VerificationError
+from migrator.findings import Finding
+from migrator.inspection import foreign_key_violations, integrity_faults
+from migrator.ledger import read_ledger, read_run
+from migrator.preflight import read_state
+from migrator.promotion import Promoted
+from migrator.schema import leftovers
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Live holds the promoted schema, is sound, and the ledger says so."""
+
+    version: int
+    findings: tuple[Finding, ...]
+
+
+def verify_live(promoted: Promoted) -> Verified:
+    """Checks live, read-only, against what was rehearsed.
+
+    Raises VerificationError where schema, integrity or ledger are not as promoted. Foreign keys that rows break
+    since the promotion are a finding: the application wrote them.
+    """
+    inspection = promoted.candidate.inspection
+    live = inspection.backup.live
+    return verify(live.database, live.application, live.run_id, inspection.violations)
+
+
+def verify(
+    database: Path, application: Application, run_id: str, violations_before: Mapping[str, int] | None = None
+) -> Verified:
+    """`verify_live` for a run of which only the ledger is left."""
+    with opened(database, read_only=True) as connection:
+        run = read_run(connection, run_id)
+        if run is None:
+            raise VerificationError(f"the ledger of {database} does not know run {run_id} after its promotion")
+        migrations = [m for m in application.migrations if m.version in run.versions]
+        touched = {change.table for m in migrations for change in m.changes}
+        found = read_state(connection, application).schema.fingerprint_of(touched)
+        if found != run.schema_after:
+            raise VerificationError(f"the schema of {', '.join(sorted(touched))} in {database} is not the promoted one")
+        left = leftovers(connection)
+        if left:
+            raise VerificationError(f"{database} still has {', '.join(left)}")
+        faults = integrity_faults(connection)
+        if faults:
+            raise VerificationError(f"{database} is damaged: {faults[0]} ({len(faults)} faults)")
+        applied = read_ledger(connection, application.name, application.migrations)
+        return Verified(len(applied), _new_violations(connection, violations_before))
+
+
+def _new_violations(connection: sqlite3.Connection, before: Mapping[str, int] | None) -> tuple[Finding, ...]:
+    if before is None:
+        return ()
+    now = foreign_key_violations(connection)
+    return tuple(
+        Finding("foreign_key_violations_since", f"rows written since the backup break {key}", count - before.get(key, 0))
+        for key, count in now.items()
+        if count > before.get(key, 0)
+    )

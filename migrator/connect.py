@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote as percent_encoded
 
 from migrator.ddl import quote
 from migrator.errors import MigratorError
@@ -31,7 +30,7 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
     (sqlite3.OperationalError "interrupted") instead of waiting for it.
     """
     mode = "ro" if read_only else "rw"
-    uri = f"file:{percent_encoded(str(database))}?mode={mode}"
+    uri = f"{database.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
     try:
         # A view or trigger of the database must not reach a function with side effects (sqlite.org/security.html).
@@ -45,10 +44,17 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
 
 @contextmanager
 def opened(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
-    """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close."""
+    """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close.
+
+    Where a signal or a timeout ended a statement, its own exception is raised, not SQLite's "interrupted".
+    """
     connection = connect(database, read_only=read_only, timeout_s=timeout_s)
     try:
         yield connection
+    except Exception as error:
+        if _arrived:
+            raise _arrived.pop() from error
+        raise
     finally:
         connection.close()
 
@@ -73,7 +79,36 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 def let_signals_in(connection: sqlite3.Connection) -> None:
     """Lets Python run its signal handlers while SQLite executes a statement."""
-    connection.set_progress_handler(lambda: 0, _OPCODES_PER_TICK)
+    _on_tick(connection, lambda: False, _OPCODES_PER_TICK)
+
+
+_arrived: list[BaseException] = []
+"""What a signal handler or a timeout raised while SQLite was executing, until `opened` raises it again."""
+
+
+def _on_tick(connection: sqlite3.Connection, is_over: Callable[[], bool], opcodes_per_tick: int) -> None:
+    ticks = _ticks(is_over)
+    # Up to its first yield a generator is as open to a signal's exception as a function.
+    next(ticks)
+    connection.set_progress_handler(ticks.__next__, opcodes_per_tick)
+
+
+def _ticks(is_over: Callable[[], bool]) -> Iterator[bool]:
+    """A progress handler as a generator: True ends the statement.
+
+    sqlite3 swallows what a handler raises. A function would be hit by a signal's exception before its first line;
+    a generator resumes inside its `try`, so the exception is kept.
+    """
+    over = False
+    while True:
+        try:
+            yield over
+            over = is_over()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            over = True
+            _arrived[:] = [error]
 
 
 @contextmanager
@@ -88,7 +123,7 @@ def deadline(connection: sqlite3.Connection, seconds: float, opcodes_per_tick: i
     def elapsed_s() -> float:
         return time.monotonic() - started
 
-    connection.set_progress_handler(lambda: elapsed_s() > seconds, opcodes_per_tick)
+    _on_tick(connection, lambda: elapsed_s() > seconds, opcodes_per_tick)
     try:
         yield elapsed_s
     finally:
@@ -106,6 +141,17 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file itself is broken; a lock, a signal or a full disk is no damage."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether the same statement may succeed later: another connection's lock, or a signal, ended it."""
+    passing = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in passing
 
 
 def count_rows(connection: sqlite3.Connection, table: str) -> int:

@@ -1,0 +1,66 @@
+"""Command-line arguments from a pydantic model: its fields are the options, its descriptions the help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from migrator.report import EXIT_CODES, REFUSED
+
+M = TypeVar("M", bound=BaseModel)
+
+DEMO_ROWS = 1000
+_METAVARS = {"map_result": "VALUE=RESULT", "to": "VERSION", "max_lock_ms": "N", "backup_dir": "DIR", "report": "FILE"}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, and the exit code of a refusal."""
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(EXIT_CODES[REFUSED])
+
+
+def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = True) -> tuple[M, argparse.Namespace]:
+    """The request, and what only a terminal knows: `json`, and `demo` (a number of rows, or None).
+
+    Ends the process with exit code 2 and one line on stderr where an argument is wrong.
+    """
+    parser = _Parser(prog=f"python -m {program}", description=model.__doc__, allow_abbrev=False)
+    for name, field in model.model_fields.items():
+        option = "--" + name.replace("_", "-")
+        if field.annotation is bool:
+            parser.add_argument(option, action="store_true", help=field.description)
+        else:
+            action = "append" if get_origin(field.annotation) is list else "store"
+            parser.add_argument(option, action=action, metavar=_METAVARS.get(name, "PATH"), help=field.description)
+    parser.add_argument("--json", action="store_true", help="Print the report as one JSON object on stdout.")
+    if demo:
+        parser.add_argument(
+            "--demo",
+            nargs="?",
+            const=DEMO_ROWS,
+            type=_rows,
+            metavar="ROWS",
+            help=f"Make an un-migrated database of ROWS rows (default {DEMO_ROWS}) in demo/ and migrate it.",
+        )
+    options = parser.parse_args(arguments)
+    given: dict[str, Any] = {
+        name: value for name in model.model_fields if (value := getattr(options, name)) is not None
+    }
+    try:
+        return model.model_validate(given), options
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {message}")
+
+
+def _rows(text: str) -> int:
+    rows = int(text)
+    if rows < 0:
+        raise ValueError(text)
+    return rows

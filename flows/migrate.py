@@ -1,0 +1,68 @@
+"""The migration, in the order in which it happens."""
+
+if __name__ == "__main__":
+    import sys
+
+    # Above the imports: whatever only reads or refuses is answered before Prefect, two seconds of imports, is loaded.
+    from flows.command_line import main
+
+    sys.exit(main(sys.argv[1:]))
+
+from typing import Any
+
+from prefect import flow
+
+from flows.ending import Run
+from flows.one_at_a_time import one_at_a_time
+from flows.recover import recover_after_crash
+from flows.request import MigrationRequest
+from migrator.journal import read_journal
+from migrator.ltmc import LTMC
+from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
+from tasks.promote import promote, verify_live
+from tasks.protect import back_up, inspect, preflight, recover
+from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tools
+from tasks.rehearse import add_column, convert_data, create_indexes, rebuild_table, stage
+from tasks.report import report
+
+
+@flow(
+    flow_run_name="migrate {request.database}",
+    on_crashed=[recover_after_crash],
+    on_cancellation=[recover_after_crash],
+    persist_result=False,
+)
+def migrate(request: MigrationRequest) -> Any:
+    """Migrates one SQLite database with proof, or leaves it as it was; returns the run's report."""
+    run = Run(request)
+    with one_at_a_time(request.real_database, run):
+        try:
+            if read_journal(request.real_database):
+                recover(request.real_database, LTMC)
+            live = run.live = preflight(request.database, LTMC, request.preflight_options)
+            if live.plan is None:
+                return run.end(UP_TO_DATE)
+            if request.dry_run:
+                return run.end(PLANNED)
+
+            backup = back_up(live)
+            inspection = inspect(backup)
+            candidate = stage(inspection)
+            for table in inspection.plan.tables:
+                for column in table.added:
+                    candidate = add_column(candidate, table.table, column)
+                candidate = convert_data(candidate, table)
+                candidate = rebuild_table(candidate, table)
+            candidate = create_indexes(candidate)
+
+            scratch = copy_for_tools(candidate)
+            tools = validate_tools(scratch, LTMC.probes)
+            check_constraints(scratch)
+            performance = check_performance(scratch, LTMC.probes, tools)
+            report("the rehearsal")
+
+            promoted = promote(candidate, performance, request.max_lock_ms)
+            verify_live(promoted)
+            return run.end(MIGRATED)
+        except BaseException as error:
+            return run.end_badly(error)

@@ -1,0 +1,113 @@
+"""What a person sees: bars while it runs, a short table at the end; in a pipe, plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from loguru import logger
+from rich.console import Console
+from rich.markup import escape
+
+from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, UP_TO_DATE, Report, counted
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_HEADLINES = {
+    MIGRATED: "[green]migrated[/green]",
+    UP_TO_DATE: "[green]up to date[/green], nothing changed",
+    PLANNED: "planned, nothing changed",
+    RESTORED: "[red]failed and restored[/red]: the database is as before",
+    REFUSED: "[yellow]refused[/yellow], nothing changed",
+    RESTORE_FAILED: "[bold red]the restore failed: you must act[/bold red]",
+}
+
+
+class Terminal:
+    """stdout for the result, stderr for everything else; with `json_on_stdout` stdout holds one JSON object."""
+
+    def __init__(self, json_on_stdout: bool) -> None:
+        self._out = Console(soft_wrap=True, highlight=False)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bars = self._err.is_terminal
+        # Prefect's own console lines repeat what is shown here; its API handler still stores every one.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        logger.remove()
+        logger.add(
+            sys.stderr, format="{time:HH:mm:ss} {level: <7} {message}", level="WARNING" if self._bars else "INFO"
+        )
+
+    def say(self, message: str) -> None:
+        """One line on stderr."""
+        self._err.print(escape(message))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None] | None]:
+        """A callback that moves a bar a step, on a terminal; None in a pipe."""
+        if not self._bars:
+            yield None
+            return
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._err, transient=True) as progress:
+            bars: dict[str, TaskID] = {}
+
+            def watch(name: str, done: int, total: int) -> None:
+                if name not in bars:
+                    bars[name] = progress.add_task(name, total=total)
+                progress.update(bars[name], completed=done, total=total)
+
+            yield watch
+
+    def print_json(self, value: dict[str, object]) -> None:
+        """One JSON object on stdout; a reader that went away is no error."""
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(json.dumps(value, indent=2) + "\n")
+            sys.stdout.flush()
+
+    def print_summary(self, report: Report) -> None:
+        """The outcome for people: errors and refusals on stderr, results on stdout."""
+        failed = report.outcome in (RESTORED, REFUSED, RESTORE_FAILED)
+        console = self._err if failed else self._out
+        with contextlib.suppress(BrokenPipeError):
+            console.print(f"{escape(report.database)}: {_HEADLINES.get(report.outcome or '', 'not finished')}")
+            if report.error:
+                console.print(escape(report.error))
+            for row in _lines(report):
+                console.print(row)
+            if report.outcome == PLANNED:
+                for statement in report.plan:
+                    console.print(escape(" ".join(statement.split()) + ";"))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    for name, value in _facts(report):
+        yield f"{name:<14}{escape(value)}"
+    for finding in report.findings:
+        yield f"[yellow]{'note':<14}[/yellow]{escape(finding.message)}" + (
+            f" ({finding.count} times)" if finding.count > 1 else ""
+        )
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    if report.from_version is not None and report.outcome not in (REFUSED, RESTORED):
+        yield "version", f"{report.from_version:04d} -> {report.to_version:04d}"
+    if report.tools:
+        tools = counted(report.tools)
+        repaired = sum(t.before == "failed" and t.after == "passed" for t in report.tools)
+        passed = f"{tools['passed']} passed ({repaired} of them failed before)"
+        yield "tools", f"{passed}, {tools['failed']} failed, {tools['skipped']} skipped"
+    if report.latencies:
+        slowest = max(report.latencies, key=lambda entry: entry.p95_ms)
+        yield "slowest tool", f"{slowest.tool}, p95 {slowest.p95_ms:.1f} ms of 500 ms"
+    if report.promoted is not None:
+        yield "promoted", f"{report.promoted.rows:,} rows, write lock held for {report.promoted.lock_ms:.1f} ms"
+    if report.backup is not None:
+        yield "backup", str(report.backup.path)
+        yield "report", str(report.backup.path.with_name("report.html"))

@@ -1,0 +1,132 @@
+"""What a run did, for programs (JSON) and for people (HTML), beside the backup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from migrator.backup import Backup
+from migrator.files import write_private
+from migrator.findings import Finding
+from migrator.performance import Latency
+from migrator.preflight import Live
+from migrator.promotion import Promoted
+from migrator.tools import ToolResult
+
+MIGRATED, UP_TO_DATE, PLANNED = "migrated", "up_to_date", "planned"
+RESTORED, REFUSED, RESTORE_FAILED = "restored", "refused", "restore_failed"
+EXIT_CODES = {MIGRATED: 0, UP_TO_DATE: 0, PLANNED: 0, RESTORED: 1, REFUSED: 2, RESTORE_FAILED: 3}
+JSON_NAME, HTML_NAME = "report.json", "report.html"
+_TEMPLATE = Path(__file__).with_name("report.html")
+
+
+@dataclass(frozen=True)
+class StepTaken:
+    """One step of the run; `rows` where the step counts any."""
+
+    name: str
+    seconds: float
+    rows: int | None = None
+
+
+@dataclass
+class Report:
+    """Filled in while the run goes on; `running` is the step under way, `failed_step` the one that ended the run,
+    `task_runs` how many Prefect was asked for; `outcome` is None until the run has ended."""
+
+    database: str
+    run_id: str = ""
+    from_version: int | None = None
+    to_version: int | None = None
+    outcome: str | None = None
+    flow_run_id: str | None = None
+    running: str = ""
+    failed_step: str = ""
+    task_runs: int = 0
+    error: str | None = None
+    directory: Path | None = None
+    backup: Backup | None = None
+    promoted: Promoted | None = None
+    steps: list[StepTaken] = field(default_factory=list)
+    tools: list[ToolResult] = field(default_factory=list)
+    latencies: tuple[Latency, ...] = ()
+    plan: tuple[str, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 migrated, up to date or plan shown; 1 failed and restored; 2 refused; 3 the operator must act."""
+        return EXIT_CODES.get(self.outcome or "", 1)
+
+    def describe(self, live: Live) -> None:
+        """Takes over what was found of live."""
+        self.database, self.run_id, self.directory = str(live.database), live.run_id, live.directory
+        self.from_version, self.to_version = live.from_version, live.to_version
+        self.plan = () if live.plan is None else live.plan.statements
+        self.add_findings(live.findings)
+
+    def add_findings(self, findings: Iterable[Finding]) -> None:
+        """Adds what is not there yet: steps that are tried again find the same again."""
+        self.findings.extend(f for f in dict.fromkeys(findings) if f not in self.findings)
+
+    def as_json(self) -> dict[str, object]:
+        """The stable form; scripts rely on its keys."""
+        return {
+            "run_id": self.run_id,
+            "database": self.database,
+            "from_version": self.from_version,
+            "to_version": self.to_version,
+            "outcome": self.outcome,
+            "error": self.error,
+            "backup": None if self.backup is None else {"path": str(self.backup.path), "sha256": self.backup.sha256},
+            "steps": [asdict(s) for s in self.steps],
+            "tools": self.tool_rows(),
+            "promote": None
+            if self.promoted is None
+            else {
+                "strategy": self.promoted.strategy,
+                "lock_ms": round(self.promoted.lock_ms, 3),
+                "rows": self.promoted.rows,
+            },
+            "findings": [asdict(f) for f in self.findings],
+            "plan": list(self.plan),
+        }
+
+    def tool_rows(self) -> list[dict[str, object]]:
+        """A row for each tool that was tried."""
+        latency = {entry.tool: entry for entry in self.latencies}
+        return [_tool_row(tool, latency.get(tool.name)) for tool in self.tools]
+
+    def write(self, directory: Path) -> None:
+        """Afterwards report.json and report.html are in `directory`, mode 0600."""
+        write_private(directory / JSON_NAME, json.dumps(self.as_json(), indent=2) + "\n")
+        write_private(directory / HTML_NAME, self.as_html())
+
+    def as_html(self) -> str:
+        """One file without references to others."""
+        from jinja2 import Environment, StrictUndefined
+
+        # Imported only here: what refuses or is up to date answers without it.
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+            report=self, tools=self.tool_rows()
+        )
+
+
+def _tool_row(tool: ToolResult, latency: Latency | None) -> dict[str, object]:
+    return {
+        "name": tool.name,
+        "status": tool.status,
+        "reason": tool.reason,
+        "before": tool.before,
+        "after": tool.after,
+        "p50_ms": None if latency is None else round(latency.p50_ms, 3),
+        "p95_ms": None if latency is None else round(latency.p95_ms, 3),
+    }
+
+
+def counted(tools: Sequence[ToolResult]) -> dict[str, int]:
+    """How many tools passed, failed and were skipped: a skipped one is never a passed one."""
+    return {status: sum(t.status == status for t in tools) for status in ("passed", "failed", "skipped")}

@@ -1,0 +1,115 @@
+"""An operator's order: the database becomes what a backup holds."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migrator.backup import MANIFEST_NAME
+from migrator.connect import opened
+from migrator.content import difference, read_contents
+from migrator.errors import RefusedError, RestoreError
+from migrator.files import sha256_of
+from migrator.inspection import integrity_faults
+from migrator.journal import journal_path, remove_journal
+from migrator.restoration import PRESENT_NAME, copy_back
+from migrator.schema import read_schema
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The database holds what the backup holds. `present` is a copy of what it held before; None: it was the same."""
+
+    database: Path
+    backup: Path
+    present: Path | None
+
+
+def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = False) -> Returned:
+    """Copies the pages of `backup` over `database`, after saving its present state beside its other backups.
+
+    Afterwards both have the same schema and content, tool's tables included. Raises RefusedError, with nothing
+    changed, where the backup is no sound database or not what its manifest says, and where the database holds rows or
+    a schema that the backup has not, unless `discard_later_writes`; RestoreError where the copy did not succeed.
+    """
+    _check_backup(backup)
+    later = _differing(database, backup)
+    if not later:
+        _forget_run(database)
+        return Returned(database, backup, None)
+    if not discard_later_writes:
+        raise RefusedError(
+            f"{database} differs from the backup in {', '.join(later)}; going back would discard that",
+            "python -m flows.migrate --to 0000 goes back and keeps every row; "
+            "--discard-later-writes goes back to the backup all the same and saves the present state first",
+        )
+    directory = (
+        database.with_name(database.name + ".backups") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    )
+    directory.mkdir(parents=True, mode=0o700)
+    present = directory / PRESENT_NAME
+    try:
+        copy_back(backup, database, present)
+        still = _differing(database, backup)
+    except sqlite3.Error as error:
+        raise RestoreError(
+            f"{database} could not be replaced ({error})", _by_hand(database, backup, present)
+        ) from error
+    if still:
+        raise RestoreError(
+            f"{database} still differs from {backup} in {', '.join(still)}", _by_hand(database, backup, present)
+        )
+    _forget_run(database)
+    return Returned(database, backup, present)
+
+
+def _check_backup(backup: Path) -> None:
+    if not backup.is_file():
+        raise RefusedError(f"no backup at {backup}", "give the path of a backup.db")
+    manifest = backup.with_name(MANIFEST_NAME)
+    if manifest.exists():
+        expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+        if sha256_of(backup) != expected:
+            raise RefusedError(f"{backup} is not what {manifest} says: it was changed or damaged", "use another backup")
+    try:
+        with opened(backup, read_only=True) as connection:
+            faults = integrity_faults(connection)
+    except sqlite3.Error as error:
+        faults = [str(error)]
+    if faults:
+        raise RefusedError(f"{backup} is damaged: {faults[0]}", "use another backup")
+
+
+def _differing(database: Path, backup: Path) -> tuple[str, ...]:
+    """The tables in which they differ, the schema named as such; everything where the database cannot be read."""
+    with opened(backup, read_only=True) as connection:
+        wanted_schema = read_schema(connection)
+        wanted = read_contents(connection, wanted_schema)
+    try:
+        with opened(database) as connection:
+            connection.execute("BEGIN")
+            schema = read_schema(connection)
+            found = read_contents(connection, schema)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+            return ("every table (it is damaged)",)
+        raise
+    changed = difference(wanted, found)
+    return changed if schema.fingerprint == wanted_schema.fingerprint else ("the schema", *changed)
+
+
+def _forget_run(database: Path) -> None:
+    """Where a killed run had left a journal, there is nothing of it to end any more."""
+    if journal_path(database).exists():
+        remove_journal(database)
+
+
+def _by_hand(database: Path, backup: Path, present: Path) -> str:
+    return (
+        f"the state before this order is in {present}; stop the application, then: "
+        f"sqlite3 {database} \".restore '{backup}'\""
+    )

@@ -1,0 +1,47 @@
+"""Noticing that somebody cancelled the run: nobody tells a local process, so it asks at the boundary of each step."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+
+from migrator.findings import Finding
+from tasks.record import current_report
+
+_ASK_EVERY_S = 1.0
+_HEALTH_TIMEOUT_S = 0.5
+_asked_at: dict[UUID, float] = {}
+
+
+class RunCancelledError(BaseException):
+    """The flow run was cancelled. No Exception: nothing may take it for a failed step and go on."""
+
+
+def raise_if_cancelled(at_once: bool = False) -> None:
+    """Raises RunCancelledError where the flow run's state is Cancelling or Cancelled.
+
+    Asks at most once a second (a request takes 30-50 ms), or `at_once`. A server that does not answer within 0.5 s
+    means "not cancelled" and is a finding: a dead Prefect server fails no migration.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    run_id, now = context.flow_run.id, time.monotonic()
+    if not at_once and now - _asked_at.get(run_id, 0.0) < _ASK_EVERY_S:
+        return
+    _asked_at[run_id] = now
+    try:
+        with get_client(sync_client=True, httpx_settings={"timeout": _HEALTH_TIMEOUT_S}) as client:
+            client._client.get("/health").raise_for_status()
+            state = client.read_flow_run(run_id).state
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        message = "the Prefect server does not answer; a cancellation would not be noticed"
+        current_report.get().add_findings([Finding("server_unreachable", f"{message} ({type(error).__name__})")])
+        return
+    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+        raise RunCancelledError("the flow run was cancelled")

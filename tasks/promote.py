@@ -1,0 +1,26 @@
+"""The one instant, and the look at live right after it."""
+
+from __future__ import annotations
+
+from migrator import promotion, verification
+from migrator.candidate import Candidate
+from migrator.performance import Performance
+from migrator.promotion import Promoted
+from migrator.verification import Verified
+from tasks.cancellation import raise_if_cancelled
+from tasks.record import current_report
+from tasks.step import step
+
+
+@step("promote", retries_on_lock=True, timeout_s=None, counts_rows=True)
+def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) -> Promoted:
+    """`performance` is the proof that the gate was passed; it also draws the edge in the run's graph."""
+    raise_if_cancelled(at_once=True)
+    promoted = promotion.promote(candidate, max_lock_ms)
+    current_report.get().promoted = promoted
+    return promoted
+
+
+@step("verify live", cancellable=False)
+def verify_live(promoted: Promoted) -> Verified:
+    return verification.verify_live(promoted)

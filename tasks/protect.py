@@ -1,0 +1,38 @@
+"""Before anything changes: end what a killed run began, look at live, copy it, look at the copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from migrator import backup as backups
+from migrator import inspection, restoration
+from migrator import preflight as preflights
+from migrator.application import Application
+from migrator.backup import Backup
+from migrator.inspection import Inspection
+from migrator.preflight import Live
+from migrator.restoration import Recovered
+from tasks.record import current_report, progress
+from tasks.step import step
+
+
+@step("recover {database}", retries_on_lock=True, cancellable=False)
+def recover(database: Path, application: Application) -> Recovered:
+    return restoration.recover(database, application)
+
+
+@step("preflight {database}")
+def preflight(database: Path, application: Application, options: dict[str, Any]) -> Live:
+    return preflights.preflight(database, application, **options)
+
+
+@step("back up {live.database}", retries_on_lock=True, counts_rows=True)
+def back_up(live: Live) -> Backup:
+    backup = current_report.get().backup = backups.back_up(live, progress("back up"))
+    return backup
+
+
+@step("inspect the backup")
+def inspect(backup: Backup) -> Inspection:
+    return inspection.inspect(backup)

@@ -1,0 +1,58 @@
+"""The gates on the candidate: the application's tools, the new constraints, the latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrator import performance, tools
+from migrator.candidate import Candidate
+from migrator.performance import Performance
+from migrator.probes import Probe
+from migrator.tools import Scratch, ToolFailedError, ToolResult
+from tasks.record import current_report, progress
+from tasks.step import step
+
+TOOL_TIMEOUT_S = 60.0
+
+
+@step("copy for the tools")
+def copy_for_tools(candidate: Candidate) -> Scratch:
+    return tools.copy_for_tools(candidate, progress("copy for the tools"))
+
+
+def validate_tools(scratch: Scratch, probes: Sequence[Probe]) -> list[ToolResult]:
+    """Runs every tool, also after one has failed: the report has a row for each. Then raises the first failure."""
+    results: list[ToolResult] = []
+    failures: list[ToolFailedError] = []
+    for probe in probes:
+        try:
+            results.append(validate_tool(scratch, probe))
+        except ToolFailedError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return results
+
+
+@step("tool {probe.tool}", timeout_s=TOOL_TIMEOUT_S)
+def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
+    report = current_report.get()
+    try:
+        result = tools.validate_tool(scratch, probe)
+    except ToolFailedError as error:
+        report.tools.append(error.result)
+        raise
+    report.tools.append(result)
+    return result
+
+
+@step("check constraints")
+def check_constraints(scratch: Scratch) -> None:
+    tools.check_constraints(scratch)
+
+
+@step("check performance")
+def check_performance(scratch: Scratch, probes: Sequence[Probe], results: Sequence[ToolResult]) -> Performance:
+    measured = performance.check_performance(scratch, probes, results, progress("performance"))
+    current_report.get().latencies = measured.latencies
+    return measured

@@ -1,0 +1,96 @@
+"""The one decorator: a function of the pure package becomes a task that Prefect names, retries, times and records.
+
+Outside a flow run a step is the plain function, so `migrate.fn(request)` is the same pipeline without a server.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from loguru import logger
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+from migrator.report import StepTaken
+from tasks.cancellation import raise_if_cancelled
+from tasks.record import current_report
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LOCK_RETRY_DELAYS_S = [0.2, 0.4, 0.8]
+TIMEOUT_S = 6 * 3600.0
+"""No step of a sound run takes this long; one that does must not hold a night's work for ever."""
+
+
+def is_locked(task: Any, task_run: Any, state: Any) -> bool:
+    """Whether another connection's lock made a task fail. A plain function: Prefect never calls a callable object."""
+    error = state.data
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+def step(
+    name: str,
+    *,
+    retries_on_lock: bool = False,
+    timeout_s: float | None = TIMEOUT_S,
+    cancellable: bool = True,
+    counts_rows: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A step named `name` (a format string over its arguments).
+
+    Afterwards the run's report has the step with its seconds, what it found and, where it `counts_rows`, its rows.
+    With `retries_on_lock` a try that met a lock is made again, at most three times; any other error counts at once.
+    A cancelled flow run ends before a `cancellable` step begins.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.perf_counter()
+            result = function(*args, **kwargs)
+            named = name.format(**signature.bind(*args, **kwargs).arguments)
+            _note(named, time.perf_counter() - started, result, result.rows if counts_rows else None)  # type: ignore[attr-defined]
+            return result
+
+        as_task = Task(
+            recorded,
+            name=function.__name__,
+            task_run_name=name,
+            retries=len(LOCK_RETRY_DELAYS_S) if retries_on_lock else 0,
+            retry_delay_seconds=LOCK_RETRY_DELAYS_S,
+            retry_jitter_factor=0.5,
+            retry_condition_fn=is_locked,
+            timeout_seconds=timeout_s,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            current_report.get().running = function.__name__
+            if FlowRunContext.get() is None:
+                return recorded(*args, **kwargs)
+            if cancellable:
+                raise_if_cancelled()
+            current_report.get().task_runs += 1
+            return as_task(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def _note(name: str, seconds: float, result: object, rows: int | None) -> None:
+    report = current_report.get()
+    report.steps.append(StepTaken(name, round(seconds, 6), rows))
+    report.add_findings(getattr(result, "findings", ()))
+    logger.info("{} in {:.3f} s{}", name, seconds, "" if rows is None else f", {rows:,} rows")

@@ -68,10 +68,8 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
     try:
         from flows.ending import report_to_fill
         from flows.migrate import migrate
-        from tasks.log import forward_to_prefect
         from tasks.record import watch_progress
 
-        forward_to_prefect()
         if own is not None:
             own.wait_until_healthy()
         report_to_fill.set(report)

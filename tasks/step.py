@@ -19,7 +19,10 @@ from prefect.context import FlowRunContext
 
 from migrator.report import StepTaken
 from tasks.cancellation import raise_if_cancelled
+from tasks.log import forward_to_prefect
 from tasks.record import current_report
+
+forward_to_prefect()
 
 P = ParamSpec("P")
 R = TypeVar("R")

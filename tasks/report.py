@@ -6,16 +6,19 @@ from loguru import logger
 
 from migrator.findings import Finding
 from migrator.report import Report
+from tasks.artifacts import publish
 from tasks.record import current_report
 from tasks.step import step
 
 
 @step("report {when}", cancellable=False)
 def report(when: str) -> Report:
-    """Writes the report into the run's directory, where there is one."""
+    """Writes the report into the run's directory, where there is one, and once the run has ended into Prefect's UI."""
     written = current_report.get()
     if written.directory is not None and written.directory.is_dir():
         written.write(written.directory)
+    if written.outcome is not None:
+        publish(written)
     return written
 
 

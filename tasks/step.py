@@ -9,6 +9,7 @@ import inspect
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,6 +17,7 @@ from loguru import logger
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.utilities.annotations import opaque
 
 from migrator.report import StepTaken
 from tasks.cancellation import raise_if_cancelled
@@ -85,11 +87,16 @@ def step(
             if cancellable:
                 raise_if_cancelled()
             current_report.get().task_runs += 1
-            return as_task(*args, **kwargs)
+            return as_task(*map(_shallow, args), **kwargs)
 
         return call
 
     return decorate
+
+
+def _shallow(argument: Any) -> Any:
+    """A fact without the facts inside it: the graph gets an edge from the step before, not from all before that."""
+    return opaque(argument) if is_dataclass(argument) else argument
 
 
 def _note(name: str, seconds: float, result: object, rows: int | None) -> None:

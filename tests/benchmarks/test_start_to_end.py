@@ -8,9 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.benchmarks.results import keep
-
 from migrator.ltmc import LTMC
+from tests.benchmarks.results import keep
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data" / "ltmc_20250809.db"

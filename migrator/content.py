@@ -8,15 +8,19 @@ from __future__ import annotations
 import hashlib
 import marshal
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sqlite_utils import Database
+
 from migrator.ddl import parse_create_table, quote
-from migrator.schema import Schema, columns_of
+from migrator.schema import Schema, columns_of, rowid_name
 
 _ROWS_AT_A_TIME = 200
 _MARSHAL_VERSION = 2
 """Fixed, and the last version without references: equal rows give equal bytes on every Python."""
+_BITS = 62
+"""Of an SQLite integer, whose sum of all bits must not overflow."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,22 @@ def _content(cursor: sqlite3.Cursor) -> Content:
 
 
 def _select(connection: sqlite3.Connection, table: str, schema: Schema) -> str:
-    text = schema.table(table)
     names = columns_of(connection, table)
-    listed = ", ".join(quote(c) for c in names)
-    # Text arrives as bytes, like a blob: one number says which columns are blobs.
-    blobs = " + ".join(f"(typeof({quote(c)}) = 'blob') * {2 ** (i % 62)}" for i, c in enumerate(names)) or "0"
-    if table == "sqlite_sequence":
-        return f"SELECT name, seq, {blobs} FROM sqlite_sequence ORDER BY name"
+    listed = [*map(quote, names), *_blob_masks(names)]
+    text = schema.table(table)
     if text is not None and parse_create_table(text.sql).without_rowid:
-        return f"SELECT {listed}, {blobs} FROM {quote(table)}"
-    alias = next(a for a in ("rowid", "_rowid_", "oid") if a not in {n.casefold() for n in names})
-    return f"SELECT {alias}, {listed}, {blobs} FROM {quote(table)} ORDER BY {alias}"
+        # Even NOT INDEXED would allow an index that holds every column, and its order.
+        primary = Database(connection, recursive_triggers=False, execute_plugins=False).table(table).pks
+        return f"SELECT {', '.join(listed)} FROM {quote(table)} ORDER BY {', '.join(map(quote, primary))}"
+    rowid = rowid_name(names)
+    if rowid is not None:
+        return f"SELECT {', '.join([rowid, *listed])} FROM {quote(table)} ORDER BY {rowid}"
+    # Its columns hide the rowid, in whose order SQLite reads a table that it may use no index for.
+    return f"SELECT {', '.join(listed)} FROM {quote(table)} NOT INDEXED"
+
+
+def _blob_masks(names: tuple[str, ...]) -> Iterator[str]:
+    """Text arrives as bytes, like a blob: one number for every 62 columns says which are blobs."""
+    for start in range(0, len(names), _BITS):
+        columns = names[start : start + _BITS]
+        yield " + ".join(f"(typeof({quote(c)}) = 'blob') * {2**bit}" for bit, c in enumerate(columns))

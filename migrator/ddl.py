@@ -2,7 +2,8 @@
 
 SQLite keeps the text of every CREATE statement and nothing else: collations, CHECKs, conflict clauses and
 comments exist only there, and no PRAGMA gives them back. The grammar read here is that of
-sqlite.org/lang_createtable.html, as far as splitting a definition list needs it.
+sqlite.org/lang_createtable.html, as far as splitting a definition list needs it; white space and the characters
+of a name are those of SQLite's tokenizer, not Python's.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from migrator.errors import MigratorError
+from migrator.errors import RefusedError
 
 _TOKEN = re.compile(
     r"""
-    (?P<space>\s+ | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$))
+    (?P<space>[ \t\n\f\r]+ | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$))
   | (?P<string>'(?:[^']|'')*')
   | (?P<quoted>"(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\])
-  | (?P<word>[^\W\d][\w$]*)
-  | (?P<other>.)
+  | (?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
+  | (?P<other>[0-9][A-Za-z0-9_.]* | .)
     """,
     re.VERBOSE | re.DOTALL,
 )
+_REMARK = re.compile(r"[ \t]*(?:--[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.DOTALL)
+_PLAIN = re.compile(r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*")
 _CONSTRAINT_STARTS = frozenset({"constraint", "primary", "unique", "check", "foreign"})
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
-class DdlError(MigratorError):
-    """A CREATE TABLE text that cannot be split into its definitions."""
+class DdlError(RefusedError):
+    """A CREATE TABLE text that cannot be understood."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +43,39 @@ class Token:
     start: int
 
     @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    @property
     def name(self) -> str | None:
         """The identifier that this token spells, without quotes; None where it is none."""
         if self.kind == "word":
             return self.text
-        if self.kind == "quoted":
-            return unquoted(self.text)
-        return None
+        return unquoted(self.text) if self.kind == "quoted" else None
+
+    @property
+    def keyword(self) -> str | None:
+        """The token folded where it can be a keyword, which a quoted name never is."""
+        return folded(self.text) if self.kind == "word" else None
 
     @property
     def canonical(self) -> str:
-        """The token as SQLite understands it: case and quotes of identifiers do not count."""
-        return self.text if self.name is None else self.name.casefold()
+        """The token as SQLite understands it: case and needless quotes of identifiers do not count."""
+        if self.name is None:
+            return self.text
+        return folded(self.name if self.kind == "word" or _PLAIN.fullmatch(self.name) else quote(self.name))
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One entry of a CREATE TABLE's list: a column (`column` is its name) or a table constraint (None)."""
+    """One entry of a CREATE TABLE's list: a column (`column` is its name) or a table constraint (None).
+
+    `text` starts with the white space and comments before it; `remark` is a comment after it, on its line.
+    """
 
     column: str | None
     text: str
+    remark: str = ""
 
     @property
     def canonical(self) -> str:
@@ -67,11 +84,15 @@ class Definition:
 
 @dataclass(frozen=True)
 class TableText:
-    """A CREATE TABLE statement in parts: `definitions` in their order, `suffix` such as WITHOUT ROWID."""
+    """A CREATE TABLE statement in parts: `definitions` in their order, `suffix` such as WITHOUT ROWID.
+
+    `closing` is the white space before the last parenthesis.
+    """
 
     name: str
     definitions: tuple[Definition, ...]
     suffix: str = ""
+    closing: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -83,7 +104,7 @@ class TableText:
 
     @property
     def autoincrement(self) -> bool:
-        return any("autoincrement" in words(d.text) for d in self.definitions)
+        return any(token.keyword == "autoincrement" for d in self.definitions for token in tokens(d.text))
 
     @property
     def without_rowid(self) -> bool:
@@ -91,16 +112,23 @@ class TableText:
 
     def definition(self, column: str) -> Definition | None:
         """The definition of `column`, found without regard to case; None where there is none."""
-        wanted = column.casefold()
-        return next((d for d in self.definitions if d.column is not None and d.column.casefold() == wanted), None)
+        wanted = folded(column)
+        return next((d for d in self.definitions if d.column is not None and folded(d.column) == wanted), None)
 
     def named(self, name: str) -> TableText:
         return replace(self, name=name)
 
     @property
     def sql(self) -> str:
-        body = ",\n    ".join(d.text for d in self.definitions)
-        return f"CREATE TABLE {quote(self.name)} (\n    {body}\n){' ' + self.suffix if self.suffix else ''}"
+        """The statement; a comma stands before the remark on its entry, so that no comment swallows it."""
+        last = len(self.definitions) - 1
+        body = "".join(d.text + ("," if i < last else "") + d.remark for i, d in enumerate(self.definitions))
+        return f"CREATE TABLE {quote(self.name)} ({body}{self.closing}){self.suffix}"
+
+
+def folded(name: str) -> str:
+    """`name` as SQLite compares names: without regard to case in ASCII, and only there."""
+    return name.translate(_ASCII_LOWER)
 
 
 def quote(identifier: str) -> str:
@@ -109,7 +137,7 @@ def quote(identifier: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """The name inside a quoted identifier (double quotes, back-ticks or brackets)."""
+    """The name inside a quoted identifier (quotes of either kind, back-ticks or brackets)."""
     inner, mark = text[1:-1], text[-1]
     return inner if mark == "]" else inner.replace(mark * 2, mark)
 
@@ -122,13 +150,16 @@ def tokens(sql: str) -> Iterator[Token]:
 
 
 def canonical(sql: str) -> str:
-    """`sql` without comments, white space, quotes round names and case of names: equal = the same to SQLite."""
+    """`sql` without comments, white space, needless quotes round names and case of names.
+
+    Equal = the same to SQLite, as long as strings stand in single quotes: in double quotes they are read as names.
+    """
     return " ".join(token.canonical for token in tokens(sql))
 
 
 def words(sql: str) -> tuple[str, ...]:
     """Every identifier or keyword of `sql`, folded: what the text may name."""
-    return tuple(token.name.casefold() for token in tokens(sql) if token.name is not None)
+    return tuple(folded(token.name) for token in tokens(sql) if token.name is not None)
 
 
 def parse_create_table(sql: str) -> TableText:
@@ -137,38 +168,48 @@ def parse_create_table(sql: str) -> TableText:
     Raises DdlError for CREATE TABLE .. AS SELECT (SQLite never stores one), virtual tables and anything else.
     """
     found = list(tokens(sql))
-    opening = next((i for i, token in enumerate(found) if token.text == "("), None)
-    head = [token.canonical for token in found[:opening]]
-    if opening is None or head[:1] != ["create"] or "table" not in head or "virtual" in head:
+    opening = next((i for i, token in enumerate(found) if token.text == "("), len(found))
+    head = found[:opening]
+    if_not_exists = [token.keyword for token in head[2:5]] == ["if", "not", "exists"]
+    named = head[5:] if if_not_exists else head[2:]
+    has_schema = len(named) == 3 and named[1].text == "."
+    name = _identifier(named[-1]) if len(named) == 1 or has_schema else None
+    if [token.keyword for token in head[:2]] != ["create", "table"] or name is None or opening == len(found):
         raise DdlError(f"not a CREATE TABLE statement with a definition list: {sql[:60]!r}")
-    definitions, closing = _definitions(sql, found, opening)
-    name = found[opening - 1].name
-    if name is None:
-        raise DdlError(f"no table name before the definition list: {sql[:60]!r}")
-    suffix = " ".join(token.text for token in found[closing + 1 :] if token.text != ";")
-    return TableText(name, tuple(definitions), suffix)
+    return _split(sql, name, found[opening:])
 
 
-def _definitions(sql: str, found: list[Token], opening: int) -> tuple[list[Definition], int]:
-    """The entries between the outer parentheses, and the index of the closing one."""
+def _split(sql: str, name: str, found: list[Token]) -> TableText:
+    """The entries between the first token, the opening parenthesis, and the one that closes it."""
     definitions: list[Definition] = []
-    depth, first = 0, opening + 1
-    for index in range(opening, len(found)):
-        token = found[index]
+    depth, first, start = 0, 1, found[0].end
+    for index, token in enumerate(found):
         depth += (token.text == "(") - (token.text == ")")
-        if depth == 0 or (depth == 1 and token.text == ","):
-            entry = found[first:index]
-            if not entry:
-                raise DdlError(f"an empty entry in the definition list of {sql[:60]!r}")
-            definitions.append(_definition(sql, entry))
-            first = index + 1
+        if depth > 1 or (depth == 1 and token.text != ","):
+            continue
+        if first == index:
+            raise DdlError(f"an empty entry in the definition list of {sql[:60]!r}")
+        gap = sql[found[index - 1].end : token.start]
+        after = _REMARK.match(sql, token.end) if depth else None
+        remark = (gap if gap.strip() else "") + (after.group() if after else "")
+        definitions.append(Definition(_column(found[first]), sql[start : found[index - 1].end], remark))
         if depth == 0:
-            return definitions, index
+            suffix = sql[token.end :].rstrip("; \t\n\f\r")
+            return TableText(name, tuple(definitions), suffix, "" if gap.strip() else gap)
+        first, start = index + 1, after.end() if after else token.end
     raise DdlError(f"the definition list of {sql[:60]!r} is not closed")
 
 
-def _definition(sql: str, entry: list[Token]) -> Definition:
-    last = entry[-1]
-    text = sql[entry[0].start : last.start + len(last.text)]
-    is_constraint = entry[0].kind == "word" and entry[0].text.casefold() in _CONSTRAINT_STARTS
-    return Definition(None if is_constraint else (entry[0].name or unquoted(entry[0].text)), text)
+def _column(first: Token) -> str | None:
+    """The column that an entry defines, told by its first token; None for a table constraint."""
+    if first.keyword in _CONSTRAINT_STARTS:
+        return None
+    name = _identifier(first)
+    if name is None:
+        raise DdlError(f"neither a column nor a constraint starts with {first.text!r}")
+    return name
+
+
+def _identifier(token: Token) -> str | None:
+    """The name in a place where SQLite takes even a string for one."""
+    return unquoted(token.text) if token.kind == "string" else token.name

@@ -41,7 +41,8 @@ _CREATE = (
    rows INTEGER NOT NULL,
    applied_at TEXT NOT NULL,
    reversed_at TEXT,
-   reversed_by TEXT
+   reversed_by TEXT,
+   schema_reversed TEXT
 )""",
 )
 
@@ -80,10 +81,14 @@ def read_ledger(connection: sqlite3.Connection, migration_set: str, known: Seque
     names = {name for (name,) in connection.execute(query, (migration_set,))}
     unknown = sorted(names - {m.label for m in known})
     if unknown:
-        raise RefusedError(f"the database has migration {unknown[0]}, which this program does not know", "update this program")
+        raise RefusedError(
+            f"the database has migration {unknown[0]}, which this program does not know", "update this program"
+        )
     applied = tuple(_applied(connection, migration_set, m) for m in known if m.label in names)
     if [a.version for a in applied] != list(range(1, len(applied) + 1)):
-        raise RefusedError(f"the ledger has versions {[a.version for a in applied]}, with gaps", "repair _sqlite_migrations")
+        raise RefusedError(
+            f"the ledger has versions {[a.version for a in applied]}, with gaps", "repair _sqlite_migrations"
+        )
     return applied
 
 
@@ -118,23 +123,33 @@ def record_applied(
             (migration_set, m.label, now),
         )
         connection.execute(
-            "INSERT INTO _migration_history (migration_set, version, name, checksum, answers, schema_before, schema_after, "
-            "run_id, backup, seconds, rows, applied_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO _migration_history (migration_set, version, name, checksum, answers, schema_before, "
+            "schema_after, run_id, backup, seconds, rows, applied_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (migration_set, m.version, m.name, m.checksum, answers.as_json(), entry.schema_before, entry.schema_after,
              entry.run_id, entry.backup, entry.seconds, entry.rows, now),
         )  # fmt: skip
 
 
 def record_reversed(
-    connection: sqlite3.Connection, migration_set: str, migrations: Sequence[Migration], run_id: str
+    connection: sqlite3.Connection,
+    migration_set: str,
+    migrations: Sequence[Migration],
+    run_id: str,
+    schema_after: str | None = None,
 ) -> None:
-    """Notes `migrations` as undone by `run_id`, in the caller's transaction."""
+    """Notes `migrations` as undone by `run_id`, in the caller's transaction.
+
+    `schema_after` is the fingerprint that the way back leads to; None: the one before the way forth. They differ
+    where a table had been altered by hand, or where a run undoes a part of what another did.
+    """
     for m in migrations:
-        connection.execute("DELETE FROM _sqlite_migrations WHERE migration_set = ? AND name = ?", (migration_set, m.label))
         connection.execute(
-            "UPDATE _migration_history SET reversed_at = ?, reversed_by = ? "
+            "DELETE FROM _sqlite_migrations WHERE migration_set = ? AND name = ?", (migration_set, m.label)
+        )
+        connection.execute(
+            "UPDATE _migration_history SET reversed_at = ?, reversed_by = ?, schema_reversed = ? "
             "WHERE migration_set = ? AND version = ? AND reversed_at IS NULL",
-            (str(datetime.now(UTC)), run_id, migration_set, m.version),
+            (str(datetime.now(UTC)), run_id, schema_after, migration_set, m.version),
         )
 
 
@@ -153,11 +168,15 @@ def undo_run(connection: sqlite3.Connection, migration_set: str, known: Sequence
     for version, applied_at in connection.execute(undone, (run_id,)).fetchall():
         query = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)"
         connection.execute(query, (migration_set, labels[version], applied_at))
-    clear = "UPDATE _migration_history SET reversed_at = NULL, reversed_by = NULL WHERE reversed_by = ?"
+    clear = (
+        "UPDATE _migration_history SET reversed_at = NULL, reversed_by = NULL, schema_reversed = NULL "
+        "WHERE reversed_by = ?"
+    )
     connection.execute(clear, (run_id,))
-    for table in LEDGER_TABLES:
-        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None:
-            connection.execute(f"DROP TABLE {table}")
+    for table in reversed(LEDGER_TABLES):
+        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None:
+            break
+        connection.execute(f"DROP TABLE {table}")
 
 
 @dataclass(frozen=True)
@@ -176,7 +195,8 @@ def read_run(connection: sqlite3.Connection, run_id: str) -> Run | None:
     if not columns_of(connection, "_migration_history"):
         return None
     query = (
-        "SELECT version, reversed_by IS ?1, answers, schema_before, schema_after FROM _migration_history "
+        "SELECT version, reversed_by IS ?1, answers, coalesce(schema_reversed, schema_before), schema_after "
+        "FROM _migration_history "
         "WHERE (run_id = ?1 AND reversed_at IS NULL) OR reversed_by = ?1 ORDER BY version"
     )
     rows = connection.execute(query, (run_id,)).fetchall()

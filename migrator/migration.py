@@ -9,11 +9,11 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from migrator.ddl import canonical
+from migrator.ddl import canonical, folded, parse_create_table
 from migrator.errors import MigratorError
 
 UNMAPPED = "x'00'"
@@ -26,7 +26,7 @@ class DeclarationError(MigratorError):
 
 @dataclass(frozen=True)
 class Answers:
-    """What an operator decided where the data alone does not: `map_values` spellings -> value (None = NULL), switches."""
+    """What an operator decided where the data does not: `map_values` spelling -> value (None = NULL), switches."""
 
     map_values: Mapping[str, str | None] = field(default_factory=dict)
     switches: frozenset[str] = frozenset()
@@ -44,19 +44,22 @@ class Answers:
 class Mapped:
     """A value read through a table of spellings: `of` (SQL over the row) -> the value whose spellings hold it.
 
-    NULL stays NULL; anything else that no spelling covers must be answered by the operator.
+    NULL stays NULL; anything else that no spelling covers must be answered by the operator, with the value as the
+    column holds it or as `of` reads it.
     """
 
     of: str
     spellings: Mapping[str, tuple[str, ...]]
 
-    def sql(self, answers: Answers, unmapped: str) -> str:
-        """One CASE expression; `unmapped` is the SQL for a value without a spelling."""
+    def sql(self, column_sql: str, answers: Answers, unmapped: str) -> str:
+        """One CASE expression; `column_sql` is the column as it is, `unmapped` stands for what has no spelling."""
         arms = [f"WHEN ({self.of}) IS NULL THEN NULL"]
-        for spelling, value in answers.map_values.items():
-            arms.append(f"WHEN ({self.of}) = lower(trim({literal(spelling)})) THEN {literal(value)}")
         for value, accepted in self.spellings.items():
-            arms.append(f"WHEN ({self.of}) IN ({', '.join(literal(s) for s in accepted)}) THEN {literal(value)}")
+            arms.append(f"WHEN ({self.of}) IN ({', '.join(map(literal, accepted))}) THEN {literal(value)}")
+        for spelling, answer in answers.map_values.items():
+            given = literal(spelling)
+            as_read = f"({self.of}) IN ({given}, lower(trim({given})))"
+            arms.append(f"WHEN {column_sql} = {given} OR {as_read} THEN {literal(answer)}")
         return f"CASE {' '.join(arms)} ELSE {unmapped} END"
 
 
@@ -96,8 +99,10 @@ class Change:
 
     `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table,
     neither = only rows change. `values` gives a column of `after` as SQL over the row (a column without an
-    entry keeps its value), for the rows of `where`; each is idempotent. `back` gives an old column from the new
-    row. `originals` names the table that keeps what the new table cannot hold.
+    entry keeps its value), for the rows of `where`; each is idempotent and of the type that the column stores,
+    with a CAST where needed. `back` gives an old column from the new row. `originals` names the table that keeps
+    what the new table cannot hold, `ahead` the one that keeps on the way back what the old table cannot hold.
+    Raises DeclarationError for values of columns that the texts do not have.
     """
 
     table: str
@@ -107,18 +112,36 @@ class Change:
     where: str | None = None
     back: Mapping[str, Back] = field(default_factory=dict)
     originals: str | None = None
+    ahead: str | None = None
     indexes: tuple[str, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.before is not None and self.after is None:
+            raise DeclarationError(
+                f"the change of {self.table} has a `before` without an `after`", "declare both texts"
+            )
+        self._check_columns("after", self.after, [*self.values, *(back.of for back in self.back.values())])
+        self._check_columns("before", self.before, self.back)
+
     @property
     def originals_table(self) -> str:
-        """Keeps, on the way forward, what the new table cannot hold."""
         return self.originals or f"{self.table}_legacy"
 
     @property
     def ahead_table(self) -> str:
-        """Keeps, on the way back, what the old table cannot hold."""
-        return f"{self.table}_ahead"
+        return self.ahead or f"{self.table}_ahead"
+
+    def _check_columns(self, side: str, text: str | None, columns: Iterable[str]) -> None:
+        if text is None:
+            return
+        known = {folded(c) for c in parse_create_table(text).columns}
+        unknown = [c for c in columns if folded(c) not in known]
+        if unknown:
+            raise DeclarationError(
+                f"the change of {self.table} has a value for {unknown[0]!r}, which is no column of its `{side}`",
+                "correct the name",
+            )
 
 
 @dataclass(frozen=True)
@@ -139,8 +162,9 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the declaration, without the operator's answers and without the layout of its SQL."""
-        return hashlib.sha256(repr(_canonical(self.changes)).encode()).hexdigest()
+        """SHA-256 of the changes: no answer of an operator, no behaviour that is only checked, no layout of SQL."""
+        declared = tuple(replace(change, behaviours=()) for change in self.changes)
+        return hashlib.sha256(repr(_canonical(declared)).encode()).hexdigest()
 
     @property
     def own_tables(self) -> frozenset[str]:
@@ -157,7 +181,7 @@ def value_sql(value: Value, column_sql: str, answers: Answers, unmapped: str) ->
     """The SQL of a declared value; `column_sql` is the column as it is."""
     match value:
         case Mapped():
-            return value.sql(answers, unmapped)
+            return value.sql(column_sql, answers, unmapped)
         case Switch():
             return value.on if value.option in answers.switches else (value.off or column_sql)
         case _:
@@ -165,13 +189,14 @@ def value_sql(value: Value, column_sql: str, answers: Answers, unmapped: str) ->
 
 
 def load_migrations(folder: Path) -> tuple[Migration, ...]:
-    """Every migration of `folder`, in the order of versions.
+    """Every migration of `folder`, in the order of versions; files whose names begin with `_` are none.
 
-    Raises DeclarationError for a version that is missing or there twice, and for a file without MIGRATION.
+    Raises DeclarationError for a version that is missing or there twice, for a file of another name or without
+    MIGRATION, and where two changes would keep originals in one table.
     """
     found: dict[int, Migration] = {}
-    for path in sorted(folder.glob("m[0-9]*.py")):
-        named = re.fullmatch(r"m(\d{4})_(\w+)", path.stem)
+    for path in sorted(folder.glob("[!_]*.py")):
+        named = re.fullmatch(r"m([0-9]{4})_(\w+)", path.stem)
         if named is None:
             raise DeclarationError(f"migration file {path.name} is not named m0001_some_name.py", "rename it")
         version = int(named[1])
@@ -180,8 +205,24 @@ def load_migrations(folder: Path) -> tuple[Migration, ...]:
         found[version] = replace(_declared(path), version=version, name=named[2])
     missing = sorted(set(range(1, len(found) + 1)) - set(found))
     if missing:
-        raise DeclarationError(f"version {missing[0]:04d} is missing in {folder}", "versions count from 0001 without gaps")
-    return tuple(found[version] for version in sorted(found))
+        raise DeclarationError(f"version {missing[0]:04d} is missing in {folder}", "count from 0001 without gaps")
+    loaded = tuple(found[version] for version in sorted(found))
+    _check_kept_apart(loaded)
+    return loaded
+
+
+def _check_kept_apart(migrations: Iterable[Migration]) -> None:
+    """A second change that kept its originals in the same table would replace the first one's."""
+    owners: dict[str, str] = {}
+    for migration in migrations:
+        for change in migration.changes:
+            for field_, name in (("originals", change.originals_table), ("ahead", change.ahead_table)):
+                if folded(name) in owners:
+                    raise DeclarationError(
+                        f"migration {migration.label} keeps values in table {name}, as {owners[folded(name)]} does",
+                        f"name another with `{field_}`",
+                    )
+                owners[folded(name)] = migration.label
 
 
 def _declared(path: Path) -> Migration:
@@ -196,6 +237,15 @@ def _declared(path: Path) -> Migration:
     return migration
 
 
+_NOT_SQL = {
+    Change: ("table", "originals", "ahead"),
+    Mapped: ("spellings",),
+    Switch: ("option",),
+    Back: ("of",),
+}
+"""Fields that hold names or data: there every character counts."""
+
+
 def _canonical(part: object) -> object:
     """The declaration as nested tuples in which SQL differs only where SQLite would see a difference."""
     match part:
@@ -205,9 +255,8 @@ def _canonical(part: object) -> object:
             return tuple((key, _canonical(part[key])) for key in sorted(part))
         case tuple():
             return tuple(_canonical(entry) for entry in part)
-        case Behaviour():
-            return ()
         case Change() | Mapped() | Switch() | Back():
-            return (type(part).__name__, *(_canonical(v) for v in vars(part).values()))
+            exact = _NOT_SQL[type(part)]
+            return (type(part).__name__, *(v if k in exact else _canonical(v) for k, v in vars(part).items()))
         case _:
             return part

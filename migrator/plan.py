@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
-from migrator.ddl import TableText, canonical, parse_create_table, quote
+from migrator.ddl import TableText, folded, quote
+from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
-from migrator.migration import Answers, Change, Migration, Value
+from migrator.migration import Answers, Migration
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, Shape, index_name, shape_of
+from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, shape_of
+from migrator.target import check_columns, kept_objects, merged, missing_indexes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,7 @@ class Plan:
     @property
     def statements(self) -> tuple[str, ...]:
         """Every statement of the promotion, for people to read."""
-        return tuple(
-            s for p in self.tables for s in (p.create, *p.originals, p.copy, *p.recreate, *p.indexes) if s
-        )
+        return tuple(s for p in self.tables for s in (p.create, *p.originals, p.copy, *p.recreate, *p.indexes) if s)
 
 
 def make_plan(
@@ -102,201 +104,137 @@ def make_plan(
     plans: list[TablePlan] = []
     for migration in ordered:
         for change in reversed(migration.changes) if reverse else migration.changes:
-            directed = _directed(change, reverse, exactly)
-            plan = _table_plan(directed, migration.version, state, answers, merge=exactly is None)
+            way = directed(change, reverse=reverse, exactly=exactly)
+            plan = _table_plan(way, migration.version, state, answers)
             plans.append(plan)
             state = _after(state, plan)
-    return Plan(ordered, reverse, answers, tuple(plans), state)
+    return Plan(ordered, reverse, answers, _with_indexes_once(plans), state)
 
 
-@dataclass(frozen=True)
-class _Directed:
-    """A change with a direction: everything that differs between forth and back, in the same words for both."""
-
-    table: str
-    source: TableText | None
-    target: TableText | None
-    other: TableText | None
-    values: Mapping[str, Value]
-    where: str | None
-    opposite: Mapping[str, Value]
-    opposite_where: str | None
-    pairs: Mapping[str, str]
-    reads: str
-    writes: str
-    indexes: tuple[str, ...]
-    drops: tuple[str, ...]
+def _with_indexes_once(plans: Iterable[TablePlan]) -> tuple[TablePlan, ...]:
+    """Of several plans for one table the last makes the indexes, so that none is made on a form that goes again."""
+    found: list[TablePlan] = []
+    for plan in plans:
+        owed = [index for p in found if p.table == plan.table for index in p.indexes]
+        found = [replace(p, indexes=()) if p.table == plan.table else p for p in found]
+        kept = tuple(sql for sql in plan.recreate if sql not in owed)
+        still_owed = tuple(sql for sql in plan.recreate if sql in owed)
+        found.append(replace(plan, recreate=kept, indexes=still_owed + plan.indexes))
+    return tuple(found)
 
 
-def _directed(change: Change, reverse: bool, exactly: Schema | None) -> _Directed:
-    before, after = _parsed(change.before), _parsed(change.after)
-    forth: Mapping[str, Value] = change.values
-    back: Mapping[str, Value] = {old: back.sql for old, back in change.back.items()}
-    directed = _Directed(
-        change.table, before, after, before, forth, change.where, back, None,
-        {back.of: old for old, back in change.back.items()},
-        reads=change.ahead_table, writes=change.originals_table, indexes=change.indexes, drops=(),
-    )  # fmt: skip
-    if reverse:
-        directed = _Directed(
-            change.table, after, before, after, back, None, forth, change.where,
-            {old: back.of for old, back in change.back.items()},
-            reads=change.originals_table, writes=change.ahead_table, indexes=(), drops=change.indexes,
-        )  # fmt: skip
-    return directed if exactly is None else _returning_to(exactly, directed)
-
-
-def _returning_to(exactly: Schema, directed: _Directed) -> _Directed:
-    """The same change with the texts of a schema that was there: a restore gives back that one, not the declared one."""
-    declared = {canonical(i) for i in (*directed.indexes, *directed.drops)}
-    indexes = tuple(o.sql for o in exactly.on_table(directed.table, "index"))
-    there = {canonical(i) for i in indexes}
-    drops = tuple(i for i in (*directed.indexes, *directed.drops) if canonical(i) not in there)
-    wanted = tuple(i for i in indexes if canonical(i) in declared)
-    target = None if directed.source is None and directed.target is None else exactly.text(directed.table)
-    return replace(directed, target=target, indexes=wanted, drops=drops)
-
-
-def _table_plan(directed: _Directed, version: int, state: State, answers: Answers, merge: bool) -> TablePlan:
-    present = state.schema.text(directed.table)
-    rows_only = directed.source is None and directed.target is None
-    if directed.target is None and not rows_only:
-        return TablePlan(directed.table, "drop", version, None, writes=directed.writes)
-    if present is None and (directed.source is None and not rows_only):
-        return _new_table(directed, version, state)
+def _table_plan(way: Directed, version: int, state: State, answers: Answers) -> TablePlan:
+    _refuse_taken(way, state)
+    present, target = state.schema.text(way.table), way.exact or way.target
+    if present is None and way.source is None and target is not None:
+        return _new_table(way, version, target, state)
     if present is None:
         raise RefusedError(
-            f"table {directed.table} does not exist in the database",
+            f"table {way.table} does not exist in the database",
             "name the application's database with --database, or start the application once to create its tables",
         )
-    if rows_only:
-        target = present
-    else:
-        _check_columns(directed, present)
-        target = _merged(directed, present) if merge else directed.target
-    assert target is not None
-    return _rebuild(directed, version, present, target, state, answers)
+    if way.rows_only:
+        return _rebuild(way, version, present, present, state, answers)
+    if target is None:
+        return TablePlan(present.name, "drop", version, None, writes=way.writes)
+    check_columns(way, present)
+    if way.exact is None:
+        target = merged(way, target, present)
+    return _rebuild(way, version, present, target, state, answers)
 
 
-def _new_table(directed: _Directed, version: int, state: State) -> TablePlan:
-    assert directed.target is not None
-    names = [quote(c.name) for c in shape_of(directed.target).columns if c.name in state.own.get(directed.reads, ())]
-    copy = ""
-    if directed.reads in state.own:
-        listed = ", ".join(names)
-        copy = f"INSERT INTO {quote(directed.table)} ({listed}) SELECT {listed} FROM {quote(directed.reads)}"
+def _refuse_taken(way: Directed, state: State) -> None:
+    """What this tool put aside under `writes` was read and dropped by the migration in the other direction."""
+    if way.writes in state.own:
+        raise RefusedError(
+            f"table {way.writes} already exists, and the migration of {way.table} would keep values under that name",
+            "rename it",
+        )
+
+
+def _new_table(way: Directed, version: int, target: TableText, state: State) -> TablePlan:
+    """The table is made; rows that an earlier way back put aside come back with their rowids."""
+    shape = shape_of(target)
+    kept = state.own.get(way.reads)
+    if kept is None:
+        return TablePlan(target.name, "new", version, target, create=target.sql, indexes=way.indexes, writes=way.writes)
+    if kept != shape.names:
+        raise RefusedError(
+            f"table {way.reads} has not the columns of {way.table}, whose rows it should hold", "rename it"
+        )
+    hidden = [k for k in shape.key if k not in shape.names]
+    listed = ", ".join(map(quote, (*hidden, *shape.names)))
+    copy = f"INSERT INTO {quote(target.name)} ({listed}) SELECT {listed} FROM {quote(way.reads)}"
     return TablePlan(
-        directed.table, "new", version, directed.target, create=directed.target.sql, copy=copy,
-        indexes=directed.indexes, reads=directed.reads if copy else None, writes=directed.writes,
+        target.name, "new", version, target,
+        create=target.sql, copy=copy, indexes=way.indexes, reads=way.reads, writes=way.writes,
     )  # fmt: skip
 
 
 def _rebuild(
-    directed: _Directed, version: int, present: TableText, target: TableText, state: State, answers: Answers
+    way: Directed, version: int, present: TableText, target: TableText, state: State, answers: Answers
 ) -> TablePlan:
     shape, now = shape_of(target), shape_of(present)
-    if [k.casefold() for k in shape.key] != [k.casefold() for k in now.key]:
-        raise RefusedError(f"table {directed.table} identifies its rows by {now.key}, the migration by {shape.key}")
-    declared = [shape_of(text) for text in (directed.target, directed.source) if text is not None]
-    known = [*(c for d in declared for c in d.columns), *shape.columns, *now.columns]
-    spelling = {c.name.casefold(): c.name for c in reversed(known)}
-    projection = Projection(
-        table=directed.table, key=tuple(spelling.get(k.casefold(), k) for k in shape.key),
-        present=tuple(spelling[n.casefold()] for n in now.names), known=tuple(known),
-        target=tuple(spelling[n.casefold()] for n in shape.names),
-        values=directed.values, where=directed.where, opposite=directed.opposite,
-        opposite_where=directed.opposite_where, pairs=directed.pairs, answers=answers, reads=directed.reads,
-        kept=state.own.get(directed.reads, ()),
-    )  # fmt: skip
-    shadow = OWN_PREFIX + directed.table
+    if [*map(folded, shape.key)] != [*map(folded, now.key)]:
+        raise RefusedError(f"table {way.table} identifies its rows by {now.key}, the migration by {shape.key}")
+    projection = _projection(way, shape, now, present.name, state, answers)
+    if projection.kept and not {*projection.key} <= {*projection.kept}:
+        key = " and ".join(projection.key)
+        raise RefusedError(f"table {way.reads} has no column {key}, so this tool did not make it", "rename it")
+    shadow = OWN_PREFIX + present.name
     return TablePlan(
-        directed.table, "rebuild", version, target,
+        present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
         copy=projection.copy_into(shadow),
         compare=projection.differing_from(shadow),
-        originals=projection.originals_into(directed.writes, exists=directed.writes in state.own),
-        added=_added(directed, shape, now),
+        originals=projection.originals_into(way.writes),
+        added=_added(way, shape, now),
         fill=projection.fill(),
         unmapped=projection.unmapped(),
         duplicates=tuple((columns, projection.duplicates(columns)) for columns in shape.unique),
         missing=tuple((c, projection.nulls(c)) for c in shape.not_null),
-        recreate=_recreated(directed, state.schema),
-        indexes=_missing_indexes(directed, state.schema),
-        reads=directed.reads if directed.reads in state.own else None,
-        writes=directed.writes,
+        recreate=tuple(o.sql for o in kept_objects(way, state.schema, present, target)),
+        indexes=tuple(missing_indexes(way, state.schema)),
+        reads=way.reads if way.reads in state.own else None,
+        writes=way.writes,
     )  # fmt: skip
 
 
-def _added(directed: _Directed, shape: Shape, now: Shape) -> tuple[Column, ...]:
+def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: State, answers: Answers) -> Projection:
+    """The projection in one spelling of every column's name: the declared one where there is one."""
+    declared = [shape_of(text) for text in (way.target, way.source) if text is not None]
+    columns = [c for found in (*declared, shape, now) for c in found.columns]
+    known = {folded(c.name): c for c in reversed(columns)}
+
+    def spelled(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(known[folded(n)].name if folded(n) in known else n for n in names)
+
+    def by_column(values: Mapping[str, T]) -> dict[str, T]:
+        return dict(zip(spelled(values), values.values(), strict=True))
+
+    unknown = [c for c in way.values if way.rows_only and folded(c) not in known]
+    if unknown:
+        raise RefusedError(f"table {table} has no column {unknown[0]!r}, whose values the migration repairs")
+    kept = spelled(state.own.get(way.reads, ()))
+    return Projection(
+        table=table, key=spelled(shape.key), present=spelled(now.names), known=tuple(known.values()),
+        target=spelled(shape.names), values=by_column(way.values), where=way.where,
+        opposite=by_column(way.opposite), opposite_where=way.opposite_where,
+        pairs=by_column({column: spelled(sources) for column, sources in way.pairs.items()}),
+        answers=answers, reads=way.reads, kept=kept,
+    )  # fmt: skip
+
+
+def _added(way: Directed, shape: Shape, now: Shape) -> tuple[Column, ...]:
     """The columns that the declaration adds, those that somebody added by hand included, and any that is lacking."""
-    declared = () if directed.source is None else shape_of(directed.source).names
-    known = {name.casefold() for name in declared}
-    return tuple(c for c in shape.columns if now.column(c.name) is None or (known and c.name.casefold() not in known))
-
-
-def _check_columns(directed: _Directed, present: TableText) -> None:
-    """Every column of the table is one of either schema, with either type."""
-    declared = [shape_of(text) for text in (directed.source, directed.target, directed.other) if text is not None]
-    for column in shape_of(present).columns:
-        found = [c for shape in declared if (c := shape.column(column.name)) is not None]
-        if not found:
-            raise RefusedError(
-                f"column {column.name!r} of table {directed.table} is in neither schema of the migration",
-                "move its values elsewhere and drop it, or add it to the migration",
-            )
-        types = {c.type.casefold() for c in found}
-        if column.type.casefold() not in types:
-            raise RefusedError(
-                f"column {column.name!r} already exists in table {directed.table} as {column.type or 'no type'}, "
-                f"expected {' or '.join(sorted(t.upper() for t in types))}",
-                "rename or convert the column first",
-            )
-
-
-def _merged(directed: _Directed, present: TableText) -> TableText:
-    """The declared target, in which whatever the migration does not change keeps the table's stored text."""
-    assert directed.target is not None
-    definitions = []
-    for wanted in directed.target.definitions:
-        twin = None if wanted.column is None or directed.other is None else directed.other.definition(wanted.column)
-        stored = None if wanted.column is None else present.definition(wanted.column)
-        same = twin is not None and twin.canonical == wanted.canonical
-        definitions.append(stored if same and stored is not None else wanted)
-    declared = {d.canonical for text in (directed.target, directed.other, directed.source) if text for d in text.constraints}
-    extra = [d for d in present.constraints if d.canonical not in declared]
-    return replace(directed.target, definitions=(*definitions, *extra), suffix=present.suffix or directed.target.suffix)
-
-
-def _recreated(directed: _Directed, schema: Schema) -> tuple[str, ...]:
-    """The statements of the indexes and triggers that the table has and keeps."""
-    dropped = {canonical(sql) for sql in directed.drops}
-    return tuple(o.sql for o in schema.on_table(directed.table, "index", "trigger") if canonical(o.sql) not in dropped)
-
-
-def _missing_indexes(directed: _Directed, schema: Schema) -> tuple[str, ...]:
-    """The declared indexes that are not there yet. Raises RefusedError where another object holds a name."""
-    missing = []
-    for sql in directed.indexes:
-        name = index_name(sql)
-        found = schema.named(name)
-        if found is None:
-            missing.append(sql)
-        elif canonical(found.sql) != canonical(sql):
-            raise RefusedError(f"{found.kind} {name} already exists as {found.sql!r}, expected {sql!r}", "drop or rename it")
-    return tuple(missing)
+    declared = shape if way.source is None else shape_of(way.source)
+    return tuple(c for c in shape.columns if now.column(c.name) is None or declared.column(c.name) is None)
 
 
 def _after(state: State, plan: TablePlan) -> State:
-    """The state that a later plan starts from."""
-    schema = state.schema.with_table(plan.table, plan.target.sql if plan.target else None, plan.indexes)
-    if plan.kind == "rebuild":
-        names = {canonical(sql) for sql in (*plan.recreate, *plan.indexes)}
-        on_table = [o for o in schema.on_table(plan.table, "index", "trigger") if canonical(o.sql) not in names]
-        schema = Schema(tuple(o for o in schema.objects if o not in on_table))
-    own = {name: columns for name, columns in state.own.items() if name != plan.reads}
-    return State(schema, own)
-
-
-def _parsed(sql: str | None) -> TableText | None:
-    return None if sql is None else parse_create_table(sql)
-
+    """The state that a later plan starts from: the table, what the plan kept on it and what it made."""
+    kept = (o for o in state.schema.on_table(plan.table, "index", "trigger") if o.sql in plan.recreate)
+    made = (SchemaObject("index", index_name(sql), plan.table, sql) for sql in plan.indexes)
+    table = () if plan.target is None else (SchemaObject("table", plan.table, plan.table, plan.target.sql),)
+    schema = Schema((*state.schema.without([plan.table]).objects, *table, *kept, *made))
+    return State(schema, {name: columns for name, columns in state.own.items() if name != plan.reads})

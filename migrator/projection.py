@@ -1,14 +1,14 @@
 """The one text that turns old rows into new ones: for the rehearsal, the promotion and every check of both.
 
-    source      the table's rows, with each column of either schema that the table lacks as its default or NULL
-    projection  the columns of the target over the source; a value that an earlier migration in the other direction
-                had to put aside is given back where converting it again yields what the row holds now
-    originals   the rows of which the way back would make something else than they were
+source: the table's rows, with each column of either schema that the table lacks as its default or NULL.
+projection: the columns of the target over the source. A value that an earlier migration in the other direction had
+to put aside is given back where converting it again yields what the row holds now.
+originals: the rows of which the way back would make something else than they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from migrator.ddl import quote
@@ -20,8 +20,9 @@ from migrator.schema import Column
 class Projection:
     """`present` are the table's columns, `known` those of both schemas, `target` those of the table to be.
 
-    `opposite` are the values of the way back, `pairs` the source column that a target column is made of where the
-    names differ; `reads` is the table of values put aside (`kept`: its columns, empty where there is none).
+    Every name is spelled in one way everywhere. `opposite` are the values of the way back, `pairs` the source
+    columns that hold a target column's value under other names; `reads` is the table of values put aside (`kept`:
+    its columns, empty where there is none).
     """
 
     table: str
@@ -33,7 +34,7 @@ class Projection:
     where: str | None
     opposite: Mapping[str, Value]
     opposite_where: str | None
-    pairs: Mapping[str, str]
+    pairs: Mapping[str, tuple[str, ...]]
     answers: Answers
     reads: str
     kept: tuple[str, ...]
@@ -41,22 +42,20 @@ class Projection:
     @property
     def source(self) -> str:
         """SELECT of every known column of every row."""
-        hidden = [f"{k} AS {quote(k)}" for k in self.key if k not in self.present]
-        there = [quote(c) for c in self.present]
-        lacking = [f"{c.default or 'NULL'} AS {quote(c.name)}" for c in self._lacking(self.present)]
-        return f"SELECT {', '.join([*hidden, *there, *lacking])} FROM {quote(self.table)}"
+        hidden = [f"{k} AS {quote(k)}" for k in self._hidden_key]
+        return _select([*hidden, *map(quote, self.present), *self._lacking(self.present)], quote(self.table))
 
     def sql(self, unmapped: str = "NULL") -> str:
         """SELECT of the key, the target's columns and, as `_was_<column>`, the source values that checks need."""
         values = [f"{self._value(c, self.values, self.where, unmapped)} AS {quote(c)}" for c in self.target]
-        was = [f"{quote(c)} AS {_was(c)}" for c in self._remembered]
-        inner = f"SELECT {', '.join([*self._hidden_key, *values, *was])} FROM ({self.source})"
-        return self._with_kept(inner) if self._given_back else inner
+        was = [f"{self._now(c)} AS {_was(c)}" for c in self._remembered]
+        projected = _select([*map(quote, self._hidden_key), *values, *was], f"({self.source})")
+        return self._with_kept(projected) if self._given_back else projected
 
     def copy_into(self, shadow: str) -> str:
         """INSERT of every projected row; rowids stay."""
-        listed = ", ".join([*self._hidden_key, *map(quote, self.target)])
-        return f"INSERT INTO {quote(shadow)} ({listed}) SELECT {listed} FROM ({self.sql()})"
+        listed = [*map(quote, self._hidden_key), *map(quote, self.target)]
+        return f"INSERT INTO {quote(shadow)} ({', '.join(listed)}) {_select(listed, f'({self.sql()})')}"
 
     def differing_from(self, table: str) -> str:
         """Counts projected rows that are missing from `table` or differ from it in type or bytes."""
@@ -67,47 +66,54 @@ class Projection:
             f"WHERE t.{quote(self.key[0])} IS NULL OR {differ}"
         )
 
-    def originals_into(self, writes: str, exists: bool) -> tuple[str, ...]:
-        """Statements that keep, in table `writes`, what the way back would not give: key and old values of such rows."""
+    def originals_into(self, writes: str) -> tuple[str, ...]:
+        """Statements that keep, in table `writes`, what the way back would not give: key and old values of such rows.
+
+        Its columns but the key have no type: without affinity SQLite keeps a value exactly as it was. The key's have
+        theirs, so that a join with the table uses its index.
+        """
         if not self._changing:
             return ()
-        key = ", ".join(quote(k) for k in self.key)
-        again = [f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing]
-        was = [_was(c) for c in self._changing]
-        lacking = [f"{c.default or 'NULL'} AS {quote(c.name)}" for c in self._lacking(self.target)]
-        rows = f"SELECT *{''.join(', ' + text for text in lacking)} FROM ({self.sql()})"
+        types = {c.name: c.type for c in self.known}
+        key = [f"{quote(k)} {types.get(k, 'INTEGER')}" for k in self.key]
+        primary = ", ".join(map(quote, self.key))
+        made = f"{', '.join([*key, *map(quote, self._changing)])}, PRIMARY KEY ({primary})"
+        again = [
+            f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
+        ]
+        rows = _select(["*", *self._lacking(self.target)], f"({self.sql()})")
         differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
-        columns = ", ".join([*map(quote, self._key_columns), *map(quote, self._changing)])
-        primary = ", ".join(map(quote, self._key_columns))
-        listed = ", ".join([*self._typed_key, *map(quote, self._changing)])
-        made = f"CREATE TABLE {quote(writes)} ({listed}, PRIMARY KEY ({primary}))"
-        cleared = f"DROP TABLE IF EXISTS {quote(writes)}"
-        insert = (
-            f"INSERT INTO {quote(writes)} ({columns}) SELECT {', '.join([key, *was])} "
-            f"FROM (SELECT {', '.join([key, *was, *again])} FROM ({rows})) WHERE {differ}"
+        kept = _select([*map(quote, self.key), *map(_was, self._changing)], f"({_select(['*', *again], f'({rows})')})")
+        columns = ", ".join(map(quote, (*self.key, *self._changing)))
+        return (
+            f"DROP TABLE IF EXISTS {quote(writes)}",
+            f"CREATE TABLE {quote(writes)} ({made})",
+            f"INSERT INTO {quote(writes)} ({columns}) {kept} WHERE {differ}",
         )
-        return (cleared, made, insert) if exists else (made, insert)
 
     def fill(self) -> str:
         """UPDATE of the columns that the table lacked and that do not stay empty; '' where there are none."""
-        lacking = {c.name for c in self._lacking(self.present)}
-        filled = [c for c in self.target if c in lacking and (c in self.values or c in self._given_back)]
+        lacking = [c for c in self.target if c not in self.present]
+        filled = [c for c in lacking if c in self.values or c in self._given_back]
         assignments = ", ".join(f"{quote(c)} = p.{quote(c)}" for c in filled)
         join = " AND ".join(f"{quote(self.table)}.{quote(k)} = p.{quote(k)}" for k in self.key)
         return f"UPDATE {quote(self.table)} SET {assignments} FROM ({self.sql()}) AS p WHERE {join}" if filled else ""
 
     def unmapped(self) -> tuple[tuple[str, str], ...]:
         """For each column read through spellings: a SELECT of the distinct values without one, with their counts."""
-        found = []
-        for column in self.target:
-            if isinstance(self.values.get(column), Mapped):
-                rows = f"SELECT {_was(column)} AS value, {quote(column)} AS mapped FROM ({self.sql(UNMAPPED)})"
-                found.append((column, f"SELECT value, count(*) FROM ({rows}) WHERE mapped = {UNMAPPED} GROUP BY value, typeof(value)"))
-        return tuple(found)
+        rows = f"({self.sql(UNMAPPED)})"
+        return tuple(
+            (
+                column,
+                f"SELECT {_was(column)}, count(*) FROM {rows} WHERE {quote(column)} = {UNMAPPED} "
+                f"GROUP BY {_was(column)}, typeof({_was(column)})",
+            )
+            for column in self._mapped
+        )
 
     def duplicates(self, columns: tuple[str, ...]) -> str:
         """SELECT of the values that stand in more than one row of what must be unique, with their counts."""
-        listed = ", ".join(quote(c) for c in columns)
+        listed = ", ".join(map(quote, columns))
         filled = " AND ".join(f"{quote(c)} IS NOT NULL" for c in columns)
         return f"SELECT {listed}, count(*) FROM ({self.sql()}) WHERE {filled} GROUP BY {listed} HAVING count(*) > 1"
 
@@ -116,82 +122,85 @@ class Projection:
         return f"SELECT count(*) FROM ({self.sql()}) WHERE {quote(column)} IS NULL"
 
     def _value(self, column: str, values: Mapping[str, Value], where: str | None, unmapped: str) -> str:
-        known = {c.name.casefold() for c in self.known}
-        as_is = quote(column) if column.casefold() in known else "NULL"
         if column not in values:
-            return as_is
-        sql = value_sql(values[column], as_is, self.answers, unmapped).replace("{rows}", f"({self.source})")
-        return f"CASE WHEN {where} THEN {sql} ELSE {as_is} END" if where else f"({sql})"
+            return quote(column)
+        sql = value_sql(values[column], quote(column), self.answers, unmapped).replace("{rows}", f"({self.source})")
+        return f"CASE WHEN {where} THEN {sql} ELSE {quote(column)} END" if where else f"({sql})"
 
-    def _with_kept(self, inner: str) -> str:
-        key = ", ".join(f"v.{quote(k)}" for k in self.key if k not in self.target)
-        lacking = [f"NULL AS {quote(c.name)}" for c in self._lacking((*self.kept, *self.key))]
-        again = [
-            f"{self._value(source, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(column)}"
-            for column in self._given_back
-            if (source := self._pair(column)) is not None
+    def _with_kept(self, projected: str) -> str:
+        """The projection, in which what was put aside stands again where it still belongs.
+
+        Every row is first laid over with all that was put aside for it; where converting that again yields what the
+        source holds now, it is what the row was made of.
+        """
+        given = self._given_back
+        hidden = [f"v.{quote(k)} AS {quote(k)}" for k in self._hidden_key]
+        laid_over = [f"{'k' if c in given else 'v'}.{quote(c)} AS {quote(c)}" for c in self.target]
+        lacking = [
+            f"k.{quote(c.name)} AS {quote(c.name)}" if c.name in self.kept else _default(c)
+            for c in self.known
+            if c.name not in self.target
         ]
-        kept_rows = f"SELECT *{''.join(', ' + text for text in lacking)} FROM {quote(self.reads)}"
-        kept = f"SELECT *{''.join(', ' + text for text in again)} FROM ({kept_rows})"
-        values = [f"{self._kept_or_projected(c)} AS {quote(c)}" for c in self.target]
+        new = [f"v.{quote(c)} AS {_new(c)}" for c in given]
         was = [f"v.{_was(c)} AS {_was(c)}" for c in self._remembered]
-        join = " AND ".join(f"k.{quote(mine)} = v.{quote(k)}" for mine, k in zip(self._key_columns, self.key, strict=True))
-        listed = ", ".join([*([key] if key else []), *values, *was])
-        return f"SELECT {listed} FROM ({inner}) AS v LEFT JOIN ({kept}) AS k ON {join}"
+        there = f"k.{quote(self.key[0])} IS NOT NULL AS _mig_there"
+        join = " AND ".join(f"k.{quote(k)} = v.{quote(k)}" for k in self.key)
+        joined = f"({projected}) AS v LEFT JOIN {quote(self.reads)} AS k ON {join}"
+        rows = _select([*hidden, *laid_over, *lacking, *new, *was, there], joined)
+        sources = dict.fromkeys(source for c in given for source in self._sources(c))
+        again = [f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in sources]
+        values = [self._given_or_new(c) if c in given else quote(c) for c in self.target]
+        listed = [*map(quote, self._hidden_key), *values, *map(_was, self._remembered)]
+        return _select(listed, f"({_select(['*', *again], f'({rows})')})")
 
-    def _kept_or_projected(self, column: str) -> str:
-        if column not in self._given_back:
-            return f"v.{quote(column)}"
-        there = " AND ".join(f"k.{quote(k)} IS NOT NULL" for k in self._key_columns)
-        pair = self._pair(column)
-        same = "" if pair is None else f" AND NOT ({_differ(f'k.{_again(column)}', f'v.{_was(pair)}')})"
-        return f"CASE WHEN {there}{same} THEN k.{quote(column)} ELSE v.{quote(column)} END"
+    def _given_or_new(self, column: str) -> str:
+        same = "".join(f" AND NOT ({_differ(_again(s), _was(s))})" for s in self._sources(column))
+        return f"CASE WHEN _mig_there{same} THEN {quote(column)} ELSE {_new(column)} END AS {quote(column)}"
 
-    def _pair(self, column: str) -> str | None:
-        """The source column that holds now what `column` is made of; None where the source has no such thing."""
-        names = self.present
-        paired = self.pairs.get(column, column)
-        return paired if paired in names else None
+    def _sources(self, column: str) -> tuple[str, ...]:
+        """The table's columns that hold now what `column` was turned into; none where the table has no such thing."""
+        return tuple(c for c in self.pairs.get(column, (column,)) if c in self.present)
+
+    def _now(self, column: str) -> str:
+        """The source value that a check shows for `column`; what is read through spellings where it is new."""
+        value = self.values.get(column)
+        return value.of if isinstance(value, Mapped) and column not in self.present else quote(column)
 
     @property
     def _given_back(self) -> tuple[str, ...]:
         return tuple(c for c in self.target if c in self.kept and c not in self.key)
 
     @property
+    def _mapped(self) -> tuple[str, ...]:
+        return tuple(c for c in self.target if isinstance(self.values.get(c), Mapped))
+
+    @property
     def _changing(self) -> tuple[str, ...]:
         """The table's columns whose value the target may not hold as it is."""
-        return tuple(
-            c
-            for c in self.present
-            if c not in self.key and (c not in self.target or c in self.values or c in self.opposite or c in self._given_back)
-        )
+        altered = {*self.values, *self.opposite}
+        return tuple(c for c in self.present if c not in self.key and (c not in self.target or c in altered))
 
     @property
     def _remembered(self) -> tuple[str, ...]:
-        paired = (self._pair(c) for c in self._given_back)
-        return tuple(dict.fromkeys([*self._changing, *(p for p in paired if p is not None)]))
+        sources = (source for c in self._given_back for source in self._sources(c))
+        return tuple(dict.fromkeys([*self._changing, *sources, *self._mapped]))
 
     @property
-    def _hidden_key(self) -> list[str]:
-        return [quote(k) for k in self.key if k not in self.target]
+    def _hidden_key(self) -> tuple[str, ...]:
+        """The name of a rowid that is no column."""
+        return tuple(k for k in self.key if k not in self.present)
 
-    @property
-    def _key_columns(self) -> tuple[str, ...]:
-        """The key's names in the table of values put aside, where `rowid` is no possible column."""
-        return tuple(k if k in self.target else f"_key_{k}" for k in self.key)
+    def _lacking(self, there: Iterable[str]) -> list[str]:
+        """The known columns that are not `there`, as their defaults."""
+        return [_default(c) for c in self.known if c.name not in there]
 
-    @property
-    def _typed_key(self) -> list[str]:
-        """The key's columns in the table of values put aside, typed so that a join with the table uses the index.
 
-        All other columns there have no type: without affinity SQLite keeps a value exactly as it was.
-        """
-        types = {c.name: c.type for c in reversed(self.known)}
-        return [f"{quote(mine)} {types.get(k, 'INTEGER')}" for mine, k in zip(self._key_columns, self.key, strict=True)]
+def _select(columns: Iterable[str], source: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {source}"
 
-    def _lacking(self, there: tuple[str, ...]) -> list[Column]:
-        have = {name.casefold() for name in there}
-        return list({c.name.casefold(): c for c in self.known if c.name.casefold() not in have}.values())
+
+def _default(column: Column) -> str:
+    return f"{column.default or 'NULL'} AS {quote(column.name)}"
 
 
 def _was(column: str) -> str:
@@ -200,6 +209,10 @@ def _was(column: str) -> str:
 
 def _again(column: str) -> str:
     return quote(f"_again_{column}")
+
+
+def _new(column: str) -> str:
+    return quote(f"_new_{column}")
 
 
 def _differ(left: str, right: str) -> str:

@@ -7,7 +7,7 @@ The order is SQLite's documented procedure for schema changes that ALTER TABLE c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
 from migrator.connect import pragma, set_pragma
@@ -27,11 +27,14 @@ SETTINGS: tuple[tuple[str, str | int], ...] = (
 
 @contextmanager
 def rebuild_settings(connection: sqlite3.Connection) -> Iterator[None]:
-    """The pragmas that a rebuild rests on, set outside the transaction and read back; the old ones afterwards."""
+    """The pragmas that a rebuild rests on, set outside the transaction and read back; the old ones afterwards.
+
+    Raises PragmaError where a transaction is open already: SQLite would ignore foreign_keys=OFF without a word.
+    """
     before = [(name, int(str(pragma(connection, name)))) for name, _ in SETTINGS]
-    for name, value in SETTINGS:
-        set_pragma(connection, name, value)
     try:
+        for name, value in SETTINGS:
+            set_pragma(connection, name, value)
         yield
     finally:
         if not connection.in_transaction:
@@ -77,17 +80,21 @@ def rebuild_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
         case "new":
             connection.execute(plan.create)
             copied = connection.execute(plan.copy).rowcount if plan.copy else 0
+            if plan.reads is not None:
+                _carry_sequence(connection, plan, plan.reads, plan.table)
         case "rebuild":
             connection.execute(plan.create)
             copied = connection.execute(plan.copy).rowcount
             _check_copy(connection, plan, copied)
-            _carry_sequence(connection, plan)
+            _carry_sequence(connection, plan, plan.table, plan.shadow)
             statistics = _statistics(connection, plan.table)
+            indexes = _index_columns(connection, plan.table)
             connection.execute(f"DROP TABLE {quote(plan.table)}")
             connection.execute(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
             for statement in plan.recreate:
                 connection.execute(statement)
-            _bring_back_statistics(connection, plan.table, statistics)
+            same = indexes.items() & _index_columns(connection, plan.table).items()
+            _bring_back_statistics(connection, statistics, {None, plan.table, *(name for name, _ in same)})
     if plan.reads is not None:
         connection.execute(f"DROP TABLE {quote(plan.reads)}")
     return copied
@@ -106,7 +113,9 @@ def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
     if rows == 0:
         connection.execute(f"DROP TABLE {quote(plan.table)}")
         return 0
-    on_table = "SELECT type, name FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+    on_table = (
+        "SELECT type, name FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+    )
     for kind, name in connection.execute(on_table, (plan.table,)).fetchall():
         connection.execute(f"DROP {kind.upper()} {quote(name)}")
     connection.execute(f"DROP TABLE IF EXISTS {quote(plan.writes)}")
@@ -119,36 +128,50 @@ def _check_copy(connection: sqlite3.Connection, plan: TablePlan, copied: int) ->
     differing = int(connection.execute(plan.compare).fetchone()[0])
     if there != copied or differing:
         raise RehearsalError(
-            f"table {plan.table}: {there} rows, {copied} copied, {differing} of them differ from what the migration says",
-            "the new table was discarded; report this with the database's schema",
+            f"table {plan.table}: {there} rows, {copied} copied, {differing} of them differ from what the migration "
+            "says; the new table was discarded",
+            "a declared value may be of another type than its column stores: give it a CAST",
         )
 
 
-def _carry_sequence(connection: sqlite3.Connection, plan: TablePlan) -> None:
-    """The ids that were ever given stay given: the mark moves with the table, also where its newest rows are gone."""
+def _carry_sequence(connection: sqlite3.Connection, plan: TablePlan, source: str, table: str) -> None:
+    """The ids that were ever given stay given: the mark moves with the rows, also where the newest are gone.
+
+    A table that has no mark gets none, though even a copy of no rows has left one.
+    """
     if plan.target is None or not plan.target.autoincrement:
         return
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (plan.table,)).fetchone()
-    if found is None:
-        return
-    # sqlite_sequence has no unique constraint, and an empty table may or may not have a row there.
-    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (plan.shadow,))
-    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (plan.shadow, found[0]))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+    connection.execute("INSERT INTO sqlite_sequence SELECT ?, seq FROM sqlite_sequence WHERE name = ?", (table, source))
 
 
-def _statistics(connection: sqlite3.Connection, table: str) -> list[tuple[str, list[tuple[object, ...]]]]:
+Rows = list[tuple[object, ...]]
+
+
+def _statistics(connection: sqlite3.Connection, table: str) -> list[tuple[str, Rows]]:
     """The planner's statistics about `table`, which DROP TABLE deletes."""
     query = "SELECT name FROM sqlite_master WHERE name IN ('sqlite_stat1', 'sqlite_stat4')"
     names = [name for (name,) in connection.execute(query)]
     return [(n, connection.execute(f"SELECT * FROM {n} WHERE tbl = ?", (table,)).fetchall()) for n in names]
 
 
+def _index_columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
+    """What each index of `table` is on: the one of a UNIQUE constraint has a number for a name, which may move."""
+    query = (
+        "SELECT i.name, c.name, c.desc, c.coll FROM pragma_index_list(?) AS i, pragma_index_xinfo(i.name) AS c "
+        "WHERE c.key ORDER BY i.name, c.seqno"
+    )
+    found: dict[str, tuple[object, ...]] = {}
+    for index, *column in connection.execute(query, (table,)):
+        found[index] = (*found.get(index, ()), *column)
+    return found
+
+
 def _bring_back_statistics(
-    connection: sqlite3.Connection, table: str, statistics: list[tuple[str, list[tuple[object, ...]]]]
+    connection: sqlite3.Connection, statistics: list[tuple[str, Rows]], indexes: Set[object]
 ) -> None:
-    query = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
-    existing = {table, *(name for (name,) in connection.execute(query, (table,)))}
+    """The statistics of the table itself and of each of `indexes`; their second column names the index."""
     for name, rows in statistics:
         for row in rows:
-            if row[1] is None or row[1] in existing:
+            if row[1] in indexes:
                 connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)

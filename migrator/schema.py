@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from migrator.ddl import TableText, canonical, parse_create_table, tokens, words
+from migrator.ddl import DdlError, TableText, canonical, folded, parse_create_table, quote, tokens, unquoted, words
 
 OWN_PREFIX = "_mig_"
 """Shadow tables and whatever else this tool leaves in a database only while a run lasts."""
@@ -26,12 +26,12 @@ class SchemaObject:
 
     @property
     def canonical(self) -> tuple[str, str, str, str]:
-        return (self.kind, self.name.casefold(), self.table.casefold(), canonical(self.sql))
+        return (self.kind, folded(self.name), folded(self.table), canonical(self.sql))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as SQLite reports it: declared type, default as SQL (None: no default)."""
+    """A column as SQLite reports it: declared type, default as SQL in parentheses (None: no default)."""
 
     name: str
     type: str
@@ -40,12 +40,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a CREATE TABLE text means: its columns in order, what identifies a row for good, what must be unique.
+    """What a CREATE TABLE text means: its stored columns in order, what identifies a row for good, what must be unique.
 
-    `key` is the rowid's alias, else ("rowid",), else the primary key of a WITHOUT ROWID table.
+    `key` is the rowid's alias, else ("rowid",), else the primary key of a WITHOUT ROWID table. `generated` are the
+    columns that SQLite computes.
     """
 
     columns: tuple[Column, ...]
+    generated: tuple[str, ...]
     key: tuple[str, ...]
     not_null: tuple[str, ...]
     unique: tuple[tuple[str, ...], ...]
@@ -55,7 +57,7 @@ class Shape:
         return tuple(c.name for c in self.columns)
 
     def column(self, name: str) -> Column | None:
-        return next((c for c in self.columns if c.name.casefold() == name.casefold()), None)
+        return next((c for c in self.columns if folded(c.name) == folded(name)), None)
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Schema:
     objects: tuple[SchemaObject, ...]
 
     def table(self, name: str) -> SchemaObject | None:
-        wanted = name.casefold()
-        return next((o for o in self.objects if o.kind == "table" and o.name.casefold() == wanted), None)
+        wanted = folded(name)
+        return next((o for o in self.objects if o.kind == "table" and folded(o.name) == wanted), None)
 
     def text(self, name: str) -> TableText | None:
         """The split CREATE TABLE of `name`; None where there is no such table. Raises DdlError for a virtual one."""
@@ -75,17 +77,17 @@ class Schema:
 
     def on_table(self, name: str, *kinds: str) -> tuple[SchemaObject, ...]:
         """The indexes and triggers on table `name`, of the `kinds` asked for."""
-        wanted = name.casefold()
-        return tuple(o for o in self.objects if o.kind in kinds and o.table.casefold() == wanted)
+        wanted = folded(name)
+        return tuple(o for o in self.objects if o.kind in kinds and folded(o.table) == wanted)
 
     def named(self, name: str) -> SchemaObject | None:
-        wanted = name.casefold()
-        return next((o for o in self.objects if o.name.casefold() == wanted), None)
+        wanted = folded(name)
+        return next((o for o in self.objects if folded(o.name) == wanted), None)
 
     def naming(self, tables: Iterable[str]) -> frozenset[tuple[str, str, str, str]]:
         """The migrated tables and everything that names them: indexes, triggers, views, child tables."""
-        wanted = {t.casefold() for t in tables}
-        return frozenset(o.canonical for o in self.objects if o.table.casefold() in wanted or wanted & set(words(o.sql)))
+        wanted = {folded(t) for t in tables}
+        return frozenset(o.canonical for o in self.objects if folded(o.table) in wanted or wanted & set(words(o.sql)))
 
     def fingerprint_of(self, tables: Iterable[str]) -> str:
         """SHA-256 of `naming`: what a promotion of `tables` may change, and what must not change meanwhile."""
@@ -103,25 +105,21 @@ class Schema:
 
     def without(self, names: Iterable[str]) -> Schema:
         """The schema less the named tables and what is on them."""
-        gone = {n.casefold() for n in names}
-        return Schema(tuple(o for o in self.objects if o.table.casefold() not in gone))
-
-    def with_table(self, name: str, sql: str | None, indexes: Iterable[str] = ()) -> Schema:
-        """The schema in which table `name` has the text `sql` (None: is gone) and the indexes `indexes` as well."""
-        others = tuple(o for o in self.objects if not (o.kind == "table" and o.name.casefold() == name.casefold()))
-        if sql is None:
-            return Schema(others).without([name])
-        made = [SchemaObject("index", index_name(i), name, i) for i in indexes]
-        fresh = {o.name.casefold() for o in made}
-        return Schema((*(o for o in others if o.name.casefold() not in fresh), SchemaObject("table", name, name, sql), *made))
+        gone = {folded(n) for n in names}
+        return Schema(tuple(o for o in self.objects if folded(o.table) not in gone))
 
 
 def read_schema(connection: sqlite3.Connection, own: Iterable[str] = ()) -> Schema:
     """The schema now, without SQLite's internal objects and without this tool's (`own` tables, `_mig_` names)."""
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    )
     found = (SchemaObject(*row) for row in rows)
-    kept = (o for o in found if not o.name.startswith("sqlite_") and not o.table.startswith(("sqlite_", OWN_PREFIX)))
-    return Schema(tuple(kept)).without(own)
+    return Schema(tuple(o for o in found if not (_is_internal(o.name) or _is_internal(o.table)))).without(own)
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(("sqlite_", OWN_PREFIX))
 
 
 def leftovers(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -131,48 +129,59 @@ def leftovers(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def shape_of(text: TableText) -> Shape:
-    """What SQLite makes of a CREATE TABLE text, asked of an empty table in memory."""
+    """What SQLite makes of a CREATE TABLE text, asked of an empty table in memory; DdlError where it refuses it."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.execute(text.sql)
-        table = Database(connection, recursive_triggers=False, execute_plugins=False)[text.name]
-        found = table.columns
-        return Shape(
-            columns=tuple(Column(c.name, c.type, c.default_value) for c in found),
-            key=_key(text, [(c.name, c.type) for c in sorted(found, key=lambda c: c.is_pk) if c.is_pk]),
-            not_null=tuple(c.name for c in found if c.notnull),
-            unique=tuple(tuple(i.columns) for i in table.indexes if i.unique and not i.partial),
-        )
+        # The library's columns come without the generated ones.
+        rows = connection.execute(f"PRAGMA table_xinfo({quote(text.name)})").fetchall()
+        indexes = Database(connection, recursive_triggers=False, execute_plugins=False).table(text.name).indexes
+    except sqlite3.Error as error:
+        raise DdlError(f"SQLite refuses the definition of table {text.name}: {error}") from error
     finally:
         connection.close()
+    primary = [name for _, name, _, _, _, position, _ in sorted(rows, key=lambda row: row[5]) if position]
+    stored = [(name, type_, default) for _, name, type_, _, default, _, hidden in rows if not hidden]
+    return Shape(
+        columns=tuple(Column(name, type_, default and f"({default})") for name, type_, default in stored),
+        generated=tuple(name for _, name, _, _, _, _, hidden in rows if hidden),
+        key=_key(text, primary, has_index="pk" in {i.origin for i in indexes}),
+        not_null=tuple(name for _, name, _, not_null, _, _, hidden in rows if not_null and not hidden),
+        unique=tuple(tuple(i.columns) for i in indexes if i.unique),
+    )
+
+
+def rowid_name(columns: Iterable[str]) -> str | None:
+    """The name by which the rowid of a table with `columns` can be read; None where they take all three."""
+    taken = {folded(c) for c in columns}
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
 
 
 def columns_of(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     """The names of the columns of `table` in their order; empty where there is no such table."""
-    library = Database(connection, recursive_triggers=False, execute_plugins=False)
-    return tuple(c.name for c in library[table].columns) if library[table].exists() else ()
-
-
-def _key(text: TableText, primary: list[tuple[str, str]]) -> tuple[str, ...]:
-    if text.without_rowid:
-        return tuple(name for name, _ in primary)
-    if len(primary) == 1 and primary[0][1].casefold() == "integer":
-        definition = text.definition(primary[0][0])
-        # INTEGER PRIMARY KEY DESC is no alias of the rowid (sqlite.org/lang_createtable.html#rowid).
-        if definition is None or "desc" not in words(definition.text):
-            return (primary[0][0],)
-    taken = {c.casefold() for c in text.columns}
-    return (next(alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken),)
+    found = Database(connection, recursive_triggers=False, execute_plugins=False)[table]
+    return tuple(c.name for c in found.columns) if found.exists() else ()
 
 
 def index_name(sql: str) -> str:
     """The name in a CREATE INDEX statement."""
-    names = [token.name for token in tokens(sql) if token.name is not None]
-    position = next(i for i, name in enumerate(names) if name.casefold() == "on")
-    return names[position - 1]
+    found = list(tokens(sql))
+    on = next(i for i, token in enumerate(found) if token.keyword == "on")
+    return found[on - 1].name or unquoted(found[on - 1].text)
 
 
 def is_virtual(sql: str) -> bool:
     """Whether a CREATE statement makes a virtual table."""
     return words(sql)[:2] == ("create", "virtual")
 
+
+def _key(text: TableText, primary: list[str], has_index: bool) -> tuple[str, ...]:
+    if text.without_rowid:
+        return tuple(primary)
+    # Every primary key but an alias of the rowid has an index (sqlite.org/lang_createtable.html#rowid).
+    if primary and not has_index:
+        return (primary[0],)
+    rowid = rowid_name(text.columns)
+    if rowid is None:
+        raise DdlError(f"the columns of table {text.name} hide its rowid, so nothing identifies a row")
+    return (rowid,)

@@ -1,0 +1,184 @@
+"""What a migration is, where its files lie, and what its checksum covers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from migrator.migration import (
+    Answers,
+    Back,
+    Behaviour,
+    Change,
+    DeclarationError,
+    Mapped,
+    Migration,
+    Switch,
+    load_migrations,
+)
+
+DECLARED = "from migrator.migration import Change, Migration\nMIGRATION = Migration((Change({table!r}, {more}),))\n"
+
+
+def write(folder: Path, name: str, table: str = "t", more: str = "") -> None:
+    (folder / name).write_text(DECLARED.format(table=table, more=more), encoding="utf-8")
+
+
+def test_migrations_come_in_the_order_of_versions_with_their_names(tmp_path):
+    write(tmp_path, "m0002_second_one.py", "b")
+    write(tmp_path, "m0001_first.py", "a")
+    (tmp_path / "__init__.py").touch()
+    loaded = load_migrations(tmp_path)
+    assert [(m.version, m.name, m.label) for m in loaded] == [
+        (1, "first", "0001_first"),
+        (2, "second_one", "0002_second_one"),
+    ]
+    assert [m.changes[0].table for m in loaded] == ["a", "b"]
+
+
+def test_an_empty_folder_holds_no_migrations(tmp_path):
+    assert load_migrations(tmp_path) == ()
+
+
+@pytest.mark.parametrize("names", [["m0002_b.py"], ["m0001_a.py", "m0003_c.py"], ["m0000_a.py"]])
+def test_a_gap_is_refused(tmp_path, names):
+    for table, name in enumerate(names):
+        write(tmp_path, name, f"t{table}")
+    with pytest.raises(DeclarationError, match=r"is missing in .*; count from 0001 without gaps"):
+        load_migrations(tmp_path)
+
+
+def test_a_version_that_is_there_twice_is_refused(tmp_path):
+    write(tmp_path, "m0001_a.py", "a")
+    write(tmp_path, "m0001_b.py", "b")
+    with pytest.raises(DeclarationError, match="version 0001 is declared twice"):
+        load_migrations(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["m1_a.py", "0001_a.py", "m00001_a.py", "m0001-a.py", "m0001.py", "notes.py"])
+def test_a_file_of_another_name_is_refused_and_not_passed_over(tmp_path, name):
+    write(tmp_path, name)
+    with pytest.raises(DeclarationError, match=r"is not named m0001_some_name\.py"):
+        load_migrations(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "MIGRATION = 1", "migration = None"])
+def test_a_file_without_a_migration_is_refused(tmp_path, text):
+    (tmp_path / "m0001_a.py").write_text(text)
+    with pytest.raises(DeclarationError, match=r"m0001_a\.py has no MIGRATION"):
+        load_migrations(tmp_path)
+
+
+def test_two_changes_that_would_keep_values_in_one_table_are_refused(tmp_path):
+    write(tmp_path, "m0001_a.py")
+    write(tmp_path, "m0002_b.py", "T")
+    with pytest.raises(
+        DeclarationError, match=r"0002_b keeps values in table T_legacy, as 0001_a does; .* `originals`"
+    ):
+        load_migrations(tmp_path)
+    write(tmp_path, "m0002_b.py", "T", "originals='T_2_legacy'")
+    with pytest.raises(DeclarationError, match="table T_ahead, as 0001_a does; name another with `ahead`"):
+        load_migrations(tmp_path)
+    write(tmp_path, "m0002_b.py", "T", "originals='T_2_legacy', ahead='T_2_ahead'")
+    assert load_migrations(tmp_path)[1].own_tables == {"T_2_legacy", "T_2_ahead"}
+
+
+TEXT = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"values": {"b": "1"}},
+        {"back": {"b": Back("a", "a")}},
+        {"back": {"a": Back("b", "b")}},
+        {"before": TEXT, "after": None},
+    ],
+)
+def test_a_change_that_names_what_its_texts_do_not_have_is_refused(fields):
+    with pytest.raises(DeclarationError, match="change of t"):
+        Change("t", **{"before": TEXT, "after": TEXT} | fields)
+
+
+CHANGE = Change(
+    "t",
+    before=TEXT,
+    after="CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER, c TEXT)",
+    values={
+        "a": Mapped("lower(a)", {"yes": ("yes", "y"), "no": ("no",)}),
+        "b": Switch("shorten", on="a", off="b"),
+        "c": "a || 'X'",
+    },
+    where="a <> 'x'",
+    back={"a": Back("b", "b + 1")},
+    originals="t_old",
+    ahead="t_new",
+    indexes=("CREATE INDEX i ON t (a)",),
+    behaviours=(Behaviour("x", ("SELECT 1",)),),
+)
+
+
+def checksum(change: Change) -> str:
+    return Migration((change,)).checksum
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"before": "create table  T (\n id integer primary key, -- the key\n [a] text)"},
+        {"after": "CREATE TABLE t(id INTEGER PRIMARY KEY,a TEXT,b INTEGER,c TEXT)"},
+        {"values": {key: CHANGE.values[key] for key in "cba"}},
+        {"values": CHANGE.values | {"c": "a  ||  'X' -- comment"}},
+        {"values": CHANGE.values | {"a": Mapped("LOWER( a )", CHANGE.values["a"].spellings)}},
+        {"where": "a<>'x'"},
+        {"indexes": ("create index I on T(a)",)},
+        {"behaviours": ()},
+    ],
+)
+def test_the_layout_of_a_declaration_leaves_its_checksum(fields):
+    assert checksum(replace(CHANGE, **fields)) == checksum(CHANGE)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"table": "T"},
+        {"before": TEXT + " STRICT"},
+        {"after": "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER, c TEXT COLLATE NOCASE)"},
+        {"values": CHANGE.values | {"a": Mapped("upper(a)", CHANGE.values["a"].spellings)}},
+        {"values": CHANGE.values | {"a": Mapped("lower(a)", {"yes": ("yes", "Y"), "no": ("no",)})}},
+        {"values": CHANGE.values | {"a": Mapped("lower(a)", {"yes": ("yes", " y"), "no": ("no",)})}},
+        {"values": CHANGE.values | {"a": Mapped("lower(a)", {"Yes": ("yes", "y"), "no": ("no",)})}},
+        {"values": CHANGE.values | {"a": "lower(a)"}},
+        {"values": CHANGE.values | {"b": Switch("Shorten", on="a", off="b")}},
+        {"values": CHANGE.values | {"b": Switch("shorten", on="b", off="b")}},
+        {"values": CHANGE.values | {"b": Switch("shorten", on="a")}},
+        {"values": CHANGE.values | {"c": "a || 'x'"}},
+        {"values": {key: CHANGE.values[key] for key in "ab"}},
+        {"where": None},
+        {"where": "a <> 'X'"},
+        {"back": {}},
+        {"back": {"a": Back("c", "b + 1")}},
+        {"back": {"a": Back("b", "b + 2")}},
+        {"originals": None},
+        {"originals": "T_old"},
+        {"ahead": None},
+        {"indexes": ()},
+        {"indexes": ("CREATE UNIQUE INDEX i ON t (a)",)},
+    ],
+)
+def test_every_meaning_of_a_declaration_changes_its_checksum(fields):
+    assert checksum(replace(CHANGE, **fields)) != checksum(CHANGE)
+
+
+def test_the_order_of_changes_counts_and_what_is_no_change_does_not():
+    other = Change("u")
+    assert Migration((CHANGE, other)).checksum != Migration((other, CHANGE)).checksum
+    assert Migration((CHANGE,), tools=("x",), version=7, name="n").checksum == checksum(CHANGE)
+
+
+def test_answers_come_back_from_their_json():
+    answers = Answers({"maybe": "partial", "'": None}, frozenset({"b", "a"}))
+    assert answers.as_json() == '{"map": {"\'": null, "maybe": "partial"}, "switches": ["a", "b"]}'
+    assert Answers.from_json(answers.as_json()) == answers
+    assert Answers.from_json(Answers().as_json()) == Answers()

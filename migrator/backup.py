@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.connect import opened, set_pragma
+from migrator.connect import LOCK_TIMEOUT_S, is_damage, opened, set_pragma
 from migrator.content import Content, difference, read_contents
-from migrator.errors import BackupError
-from migrator.files import create_private, sha256_of, sync_directory, sync_file, write_private
+from migrator.errors import BackupError, RefusedError
+from migrator.files import create_private, make_directory, sha256_of, sync_directory, sync_file, write_private
 from migrator.journal import Journal, write_journal
 from migrator.preflight import Live, read_state
+from migrator.schema import Schema, read_schema
 
 BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME = "backup.db", "manifest.json", "scratch"
 _PAGES_AT_A_TIME = 2000
@@ -40,44 +41,72 @@ class Backup:
 
     @property
     def rows(self) -> int:
-        return sum(self.contents[t].rows for t in self.contents if t != "sqlite_sequence")
+        return sum(content.rows for table, content in self.contents.items() if table != "sqlite_sequence")
 
     @property
     def scratch(self) -> Path:
         return self.path.parent / SCRATCH_NAME
 
 
-def back_up(live: Live, on_progress: Progress = no_progress) -> Backup:
+def back_up(live: Live, on_progress: Progress = no_progress, timeout_s: float = LOCK_TIMEOUT_S) -> Backup:
     """Copies live with SQLite's backup API; reads live in one transaction and writes nothing to it.
 
     Afterwards `backup.db` and `manifest.json` are in the run's directory, mode 0600, on the disk, and every table of
     the copy has the rows and the hash that live had; the journal beside live names the run. Raises BackupError where
-    they differ, sqlite3.OperationalError where live stays locked. sqlite.org/backup.html.
+    they differ, RefusedError where a page of live is damaged, sqlite3.OperationalError where live stays locked.
+    sqlite.org/backup.html.
     """
     write_journal(live.database, Journal(live.run_id, str(live.directory), live.directory.name.split("-")[0]))
-    live.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(live.directory, live.database)
     path = live.directory / BACKUP_NAME
     # What an earlier try of this run left.
     path.unlink(missing_ok=True)
-    create_private(path)
-    with opened(live.database, read_only=True) as source, opened(path) as target:
-        source.execute("BEGIN")
-        state = read_state(source, live.application)
-        if state.schema.fingerprint != live.state.schema.fingerprint:
-            raise BackupError("the application changed the schema while the run began; live unchanged", "start again")
-        copy_database(source, target, on_progress)
-        contents = read_contents(source, state.schema)
-        source.execute("COMMIT")
-        # A copy of a WAL database says WAL in its header; the backup shall be one file.
-        set_pragma(target, "journal_mode", "delete")
-        copied = read_contents(target, state.schema)
-    differing = difference(contents, copied)
-    if differing:
-        raise BackupError(f"the backup differs from live in {', '.join(differing)}; live unchanged", "check the disk of the backup")
+    create_private(path, live.database)
+    schema, contents = _copy(live, path, on_progress, timeout_s)
+    _check_copy(path, schema, contents)
     sync_file(path)
-    backup = Backup(live, path, sha256_of(path), contents, state.schema.fingerprint)
+    backup = Backup(live, path, sha256_of(path), contents, live.state.schema.fingerprint)
     _write_manifest(backup)
     return backup
+
+
+def _copy(live: Live, path: Path, on_progress: Progress, timeout_s: float) -> tuple[Schema, Mapping[str, Content]]:
+    """What was copied, this tool's own tables as well: they hold originals that are nowhere else."""
+    try:
+        with opened(live.database, read_only=True, timeout_s=timeout_s) as source, opened(path) as target:
+            source.execute("BEGIN")
+            if read_state(source, live.application) != live.state:
+                raise BackupError(
+                    "the application changed the schema while the run began; live unchanged", "start again"
+                )
+            copy_database(source, target, on_progress)
+            schema = read_schema(source)
+            contents = read_contents(source, schema)
+            source.execute("COMMIT")
+            # A copy of a WAL database says WAL in its header; the backup shall be one file.
+            set_pragma(target, "journal_mode", "delete")
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        raise RefusedError(
+            f"{live.database} is damaged ({error})",
+            "repair it first: sqlite3's .recover, or a backup of the application",
+        ) from error
+    return schema, contents
+
+
+def _check_copy(path: Path, schema: Schema, contents: Mapping[str, Content]) -> None:
+    """On a connection of its own, which has nothing of the copy in its cache."""
+    way_out = "check the disk of the backup"
+    try:
+        with opened(path, read_only=True) as copy:
+            differing = difference(contents, read_contents(copy, schema))
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        raise BackupError(f"the backup cannot be read ({error}); live unchanged", way_out) from error
+    if differing:
+        raise BackupError(f"the backup differs from live in {', '.join(differing)}; live unchanged", way_out)
 
 
 def copy_database(source: sqlite3.Connection, target: sqlite3.Connection, on_progress: Progress = no_progress) -> None:
@@ -89,7 +118,9 @@ def copy_database(source: sqlite3.Connection, target: sqlite3.Connection, on_pro
 
     def progress(status: int, remaining: int, total: int) -> None:
         if time.monotonic() - started > _DEADLINE_S:
-            raise BackupError(f"the copy took longer than {_DEADLINE_S:g} s; live unchanged", "end what locks the database")
+            raise BackupError(
+                f"the copy took longer than {_DEADLINE_S:g} s; live unchanged", "end what locks the database"
+            )
         on_progress(total - remaining, total)
 
     source.backup(target, pages=_PAGES_AT_A_TIME, progress=progress, sleep=0.01)
@@ -107,6 +138,6 @@ def _write_manifest(backup: Backup) -> None:
         "sqlite_version": sqlite3.sqlite_version,
         "tables": {name: {"rows": c.rows, "sha256": c.sha256} for name, c in backup.contents.items()},
     }
-    write_private(backup.path.with_name(MANIFEST_NAME), json.dumps(manifest, indent=2) + "\n")
+    write_private(backup.path.with_name(MANIFEST_NAME), json.dumps(manifest, indent=2) + "\n", live.database)
     sync_directory(backup.path.parent)
     sync_directory(backup.path.parent.parent)

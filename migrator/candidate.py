@@ -18,10 +18,11 @@ from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
 from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
-from migrator.inspection import Inspection
+from migrator.files import make_directory
+from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
 from migrator.preflight import read_state
-from migrator.schema import Column, Schema, columns_of
+from migrator.schema import Column, Schema, SchemaObject
 
 CANDIDATE_NAME = "candidate.db"
 _CACHE_KIB = 64 * 1024
@@ -29,7 +30,7 @@ _CACHE_KIB = 64 * 1024
 
 @dataclass(frozen=True)
 class Candidate:
-    """The copy under work. `rebuild_s` is what the statements of the promotion have taken on it so far, for `rows` rows."""
+    """The copy under work. `rebuild_s` is what the promotion's statements have taken on it so far, for `rows` rows."""
 
     inspection: Inspection
     path: Path
@@ -45,7 +46,7 @@ def stage(inspection: Inspection, on_progress: Progress = no_progress) -> Candid
     """Copies the backup to a candidate in the run's scratch folder, from which whatever an earlier try left is gone."""
     backup = inspection.backup
     shutil.rmtree(backup.scratch, ignore_errors=True)
-    backup.scratch.mkdir(mode=0o700)
+    make_directory(backup.scratch, backup.live.database)
     path = backup.scratch / CANDIDATE_NAME
     copy_file(backup.path, path, on_progress)
     return Candidate(inspection, path)
@@ -74,16 +75,23 @@ def add_column(candidate: Candidate, table: str, column: Column) -> Candidate:
             connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(column.name)}{type_}{default}")
         elif found.type.casefold() != column.type.casefold():
             raise RehearsalError(
-                f"column {column.name!r} already exists in table {table!r} as {found.type}, expected {column.type}; live unchanged",
+                f"column {column.name!r} already exists in table {table!r} as {found.type}, expected {column.type}; "
+                "live unchanged",
                 "rename the column in live first",
             )
     return candidate
 
 
 def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
-    """Fills the added columns and keeps the originals, with the projection that the rebuild and the promotion use."""
+    """Fills the added columns and keeps the originals, with the projection that the rebuild and the promotion use.
+
+    Raises RefusedError as `inspect` does, for rows that an earlier migration of the same run made.
+    """
+    first = next(t for t in candidate.plan.tables if t.table == table.table)
     started = time.perf_counter()
     with _working(candidate.path) as connection:
+        if table != first:
+            refuse_what_does_not_fit(connection, table)
         rebuild.convert_data(connection, table)
     return replace(candidate, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
 
@@ -141,32 +149,41 @@ def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
     before = {t: backup.contents[t] for t in others}
     differing = difference(before, read_contents(connection, schema, [t for t in others if schema.table(t)]))
     if differing:
-        raise RehearsalError(f"the migration changed tables that it does not name: {', '.join(differing)}; live unchanged")
+        raise RehearsalError(
+            f"the migration changed tables that it does not name: {', '.join(differing)}; live unchanged"
+        )
     with opened(backup.path, read_only=True) as original:
-        broken = sorted(set(_broken(connection, schema)) - set(_broken(original, backup.live.state.schema)))
+        broken_before = dict(_broken(original, backup.live.state.schema))
+    broken = [f"{name} ({fault})" for name, fault in _broken(connection, schema) if name not in broken_before]
     if broken:
         raise RehearsalError(
-            f"the migrated schema breaks {', '.join(broken)}; live unchanged", "change or drop them before the migration"
+            f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
+            "change or drop them before the migration",
         )
 
 
-def _broken(connection: sqlite3.Connection, schema: Schema) -> Iterator[str]:
-    """Views that cannot be read, and triggers on whose tables a statement no longer compiles."""
-    for view in (o for o in schema.objects if o.kind == "view"):
-        if (fault := _compiles(connection, f"SELECT * FROM {quote(view.name)}")) is not None:
-            yield f"view {view.name} ({fault})"
-    for trigger in (o for o in schema.objects if o.kind == "trigger"):
-        table, first = quote(trigger.table), columns_of(connection, trigger.table)[:1]
-        events = {"insert": f"INSERT INTO {table} DEFAULT VALUES", "delete": f"DELETE FROM {table}"}
-        events["update"] = " ".join(f"UPDATE {table} SET {quote(c)} = {quote(c)}" for c in first)
-        for event in events.keys() & set(words(trigger.sql)):
-            if events[event] and (fault := _compiles(connection, events[event])) is not None:
-                yield f"trigger {trigger.name} ({fault})"
+def _broken(connection: sqlite3.Connection, schema: Schema) -> Iterator[tuple[str, str]]:
+    """Views that cannot be read, and triggers on whose tables a statement no longer compiles, each with the fault."""
+    for found in schema.objects:
+        if found.kind in ("view", "trigger"):
+            try:
+                for statement in _uses(connection, found):
+                    connection.execute(f"EXPLAIN {statement}").fetchall()
+            except sqlite3.OperationalError as error:
+                yield f"{found.kind} {found.name}", str(error)
 
 
-def _compiles(connection: sqlite3.Connection, statement: str) -> str | None:
-    try:
-        connection.execute(f"EXPLAIN {statement}").fetchall()
-    except sqlite3.OperationalError as error:
-        return str(error)
-    return None
+def _uses(connection: sqlite3.Connection, found: SchemaObject) -> Iterator[str]:
+    """A statement for each way in which the view or trigger is used."""
+    if found.kind == "view":
+        yield f"SELECT * FROM {quote(found.name)}"
+        return
+    table, events = quote(found.table), words(found.sql)
+    if "insert" in events:
+        yield f"INSERT INTO {table} DEFAULT VALUES"
+    if "delete" in events:
+        yield f"DELETE FROM {table}"
+    if "update" in events:
+        # Generated columns cannot be assigned.
+        own = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", (found.table,))
+        yield f"UPDATE {table} SET {', '.join(f'{quote(name)} = {quote(name)}' for (name,) in own)}"

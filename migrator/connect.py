@@ -43,7 +43,9 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
 
 
 @contextmanager
-def opened(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+def opened(
+    database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S
+) -> Iterator[sqlite3.Connection]:
     """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close.
 
     Where a signal or a timeout ended a statement, its own exception is raised, not SQLite's "interrupted".
@@ -112,7 +114,9 @@ def _ticks(is_over: Callable[[], bool]) -> Iterator[bool]:
 
 
 @contextmanager
-def deadline(connection: sqlite3.Connection, seconds: float, opcodes_per_tick: int = 1000) -> Iterator[Callable[[], float]]:
+def deadline(
+    connection: sqlite3.Connection, seconds: float, opcodes_per_tick: int = 1000
+) -> Iterator[Callable[[], float]]:
     """Interrupts any statement that is running `seconds` after the start; yields a clock of elapsed seconds.
 
     SQLite rolls back the whole transaction when the handler fires inside a write

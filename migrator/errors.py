@@ -19,7 +19,6 @@ class RefusedError(MigratorError):
     """The database or the request does not fit; raised before anything was changed."""
 
 
-
 class BackupError(MigratorError):
     """The backup differs from what was read of live, or could not be made."""
 

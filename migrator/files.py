@@ -10,30 +10,69 @@ from pathlib import Path
 _CHUNK_BYTES = 1 << 20
 
 
-def create_private(path: Path) -> None:
-    """Creates an empty file with mode 0600; raises FileExistsError where anything is there, a symlink included."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+def make_directory(directory: Path, database: Path) -> None:
+    """Afterwards `directory` is there; what was made here is for the database's owner only.
+
+    Raises FileExistsError where anything else is in its place, a symlink included.
+    """
+    if not directory.parent.is_dir():
+        make_directory(directory.parent, database)
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        if directory.is_symlink() or not directory.is_dir():
+            raise
+        return
+    if os.geteuid() == 0:
+        owner = database.stat()
+        os.chown(directory, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Afterwards `path` holds `text`, mode 0600, and is on the disk; the old file or the new one, never half of it."""
+def create_private(path: Path, database: Path) -> None:
+    """Creates an empty file for the database's owner only; FileExistsError for anything there, also a symlink."""
+    descriptor = _create(path)
+    try:
+        belong_to(descriptor, database, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def write_private(path: Path, text: str, database: Path | None = None, mode: int = 0o600) -> None:
+    """Afterwards `path` holds `text` and is on the disk; the old file or the new one, never half of it.
+
+    With `database`, the file belongs to that one's owner.
+    """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with os.fdopen(_create(fresh), "w", encoding="utf-8") as file:
+            if database is not None:
+                belong_to(file.fileno(), database, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 
-def like_database(path: Path, database: Path) -> None:
-    """Gives `path` the owner and mode of `database`, so that whoever runs the application can run this tool."""
-    wanted = database.stat()
-    path.chmod(wanted.st_mode & 0o777)
+def belong_to(descriptor: int, database: Path, mode: int) -> None:
+    """Gives an open file `mode` and the database's owner, so that whoever runs the application can run this tool."""
+    os.fchmod(descriptor, mode)
     if os.geteuid() == 0:
-        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+        owner = database.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def mode_of(database: Path) -> int:
+    """The permission bits of the database."""
+    return database.stat().st_mode & 0o777
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
 
 
 def sync_directory(directory: Path) -> None:

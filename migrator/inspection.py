@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from migrator.backup import Backup
-from migrator.connect import opened
+from migrator.connect import is_damage, opened
 from migrator.errors import RefusedError
 from migrator.findings import Finding
 from migrator.plan import Plan, TablePlan
 
 _SHOWN = 10
+_SHOWN_CHARACTERS = 60
+_ABOUT_ROWS = ("NULL value in ", "CHECK constraint failed in ")
 
 
 @dataclass(frozen=True)
@@ -42,53 +44,93 @@ def inspect(backup: Backup) -> Inspection:
                 f"{backup.live.database} is damaged: {damage[0]} ({len(damage)} faults)",
                 "repair it first: sqlite3's .recover, or a backup of the application",
             )
+        read: set[str] = set()
         for table in plan.tables:
-            if table.kind == "rebuild" and _exists(connection, table.table):
+            # What an earlier migration of the same run makes of the table is only on the candidate: see convert_data.
+            if table.kind == "rebuild" and table.table not in read and _exists(connection, table.table):
                 refuse_what_does_not_fit(connection, table)
+            read.add(table.table)
         violations = foreign_key_violations(connection)
     return Inspection(backup, plan, violations, tuple(_violations_found(violations)))
 
 
 def refuse_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:
     """Raises RefusedError where a row of the table holds what the new one cannot, and nothing says what to do."""
+    text_factory = connection.text_factory
+    # Text that is not UTF-8 is only shown here, never stored again.
+    connection.text_factory = lambda data: data.decode(errors="backslashreplace")
+    try:
+        _refuse_unmapped(connection, table)
+        _refuse_duplicates(connection, table)
+        _refuse_missing(connection, table)
+    finally:
+        connection.text_factory = text_factory
+
+
+def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:
     for column, query in table.unmapped:
         values = connection.execute(query).fetchall()
         if values:
-            shown = ", ".join(f"{value!r} ({count} rows)" for value, count in values[:_SHOWN])
+            shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values[:_SHOWN])
             raise RefusedError(
                 f"column {column} of {table.table} holds {len(values)} values that the migration does not map: {shown}",
-                f"say what each becomes, e.g. --map-{column} {values[0][0]!r}=...; null drops it",
+                f"say what each becomes, e.g. --map-{column} {_shown(values[0][0])}=...; null drops it",
             )
+
+
+def _refuse_duplicates(connection: sqlite3.Connection, table: TablePlan) -> None:
     for columns, query in table.duplicates:
         found = connection.execute(query).fetchall()
         if found:
-            shown = ", ".join(f"{row[0] if len(row) == 2 else row[:-1]!r} ({row[-1]} rows)" for row in found[:_SHOWN])
+            values = [(row[0] if len(row) == 2 else row[:-1], row[-1]) for row in found[:_SHOWN]]
+            shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values)
             name = " and ".join(columns)
+            option = f"--null-duplicate-{name.replace('_', '-')}s"
             raise RefusedError(
                 f"{name} of {table.table} must be unique, but {len(found)} values stand in several rows: {shown}",
-                f"make them differ, or keep the lowest id's with --null-duplicate-{name.replace('_', '-')}s where it exists",
+                f"make them differ, or keep the lowest id's with {option} where it exists",
             )
+
+
+def _refuse_missing(connection: sqlite3.Connection, table: TablePlan) -> None:
     for column, query in table.missing:
         count = connection.execute(query).fetchone()[0]
         if count:
-            raise RefusedError(f"{count} rows of {table.table} have no {column}, which the new table requires", "fill it first")
+            raise RefusedError(
+                f"{count} rows of {table.table} have no {column}, which the new table requires", "fill it first"
+            )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def integrity_faults(connection: sqlite3.Connection) -> list[str]:
-    """What `PRAGMA integrity_check` reports; empty for a sound file. sqlite.org/pragma.html#pragma_integrity_check."""
+    """What `PRAGMA integrity_check` reports of the file; empty for a sound one.
+
+    Rows that break a constraint of their own table are the application's, and no damage. Raises sqlite3.Error where
+    the check itself could not be made, e.g. while the file is locked. sqlite.org/pragma.html#pragma_integrity_check.
+    """
     try:
-        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check")]
+        lines = [" ".join(str(line).split()) for (line,) in connection.execute("PRAGMA integrity_check")]
     except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
         return [str(error)]
-    return [] if lines == ["ok"] else lines
+    return [line for line in lines if line != "ok" and not line.startswith(_ABOUT_ROWS)]
 
 
 def foreign_key_violations(connection: sqlite3.Connection) -> dict[str, int]:
     """How many rows break each foreign key, by "child -> parent"."""
     try:
-        return dict(Counter(f"{child} -> {parent}" for child, _, parent, _ in connection.execute("PRAGMA foreign_key_check")))
+        return dict(
+            Counter(f"{child} -> {parent}" for child, _, parent, _ in connection.execute("PRAGMA foreign_key_check"))
+        )
     except sqlite3.OperationalError as error:
-        # "foreign key mismatch": a key on columns that are not unique cannot be checked at all.
+        # A key on columns that are not unique cannot be checked at all.
+        if "foreign key mismatch" not in str(error):
+            raise
         return {str(error): 1}
 
 
@@ -98,4 +140,9 @@ def _violations_found(violations: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (table,)).fetchone() is not None
+    return (
+        connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (table,)
+        ).fetchone()
+        is not None
+    )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from migrator.errors import RefusedError
-from migrator.files import like_database, sync_directory, write_private
+from migrator.files import mode_of, sync_directory, write_private
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,13 @@ class Journal:
 
 
 def journal_path(database: Path) -> Path:
+    """Where the note on `database` (a real path) lies while a run is under way."""
     return database.with_name(database.name + ".migrating")
 
 
 def write_journal(database: Path, journal: Journal) -> None:
     """Afterwards the note is on the disk, with the database's owner and mode."""
-    path = journal_path(database)
-    write_private(path, json.dumps(asdict(journal)))
-    like_database(path, database)
+    write_private(journal_path(database), json.dumps(asdict(journal)), database, mode_of(database))
 
 
 def read_journal(database: Path) -> Journal | None:
@@ -35,11 +34,17 @@ def read_journal(database: Path) -> Journal | None:
     path = journal_path(database)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Journal(str(stored["run_id"]), str(stored["directory"]), str(stored["started_at"]))
+        journal = Journal(str(stored["run_id"]), str(stored["directory"]), str(stored["started_at"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RefusedError(f"{path} is not the journal of a run ({error!r})", "look at it, and move it away") from error
+    # What follows removes this directory: it must be one that a run of that name made.
+    if not journal.run_id or not Path(journal.directory).name.endswith(f"-{journal.run_id}"):
+        raise RefusedError(
+            f"{path} names a directory that no run made: {journal.directory}", "look at it, and move it away"
+        )
+    return journal
 
 
 def remove_journal(database: Path) -> None:

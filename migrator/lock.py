@@ -9,13 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from migrator.errors import RefusedError
-from migrator.files import like_database
+from migrator.files import belong_to, mode_of
 
 _held: dict[Path, int] = {}
 """Lock files that this process holds: the command line takes the lock, and the flow in it uses the same."""
 
 
+def _forget_in_child() -> None:
+    """A forked child neither holds the lock nor keeps it alive when its parent has gone."""
+    while _held:
+        os.close(_held.popitem()[1])
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
 def lock_path(database: Path) -> Path:
+    """The file whose lock stands for `database` (a real path)."""
     return database.with_name(database.name + ".migration-lock")
 
 
@@ -30,34 +40,39 @@ def locked(database: Path) -> Iterator[None]:
     if path in _held:
         yield
         return
-    descriptor = _open(path, database)
+    descriptor = _take(path, database)
+    _held[path] = descriptor
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise RefusedError(
-                f"a run on {database} is already under way in process {holder}", "wait for it to end, then start again"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        _held[path] = descriptor
         yield
     finally:
-        _held.pop(path, None)
-        os.close(descriptor)
+        # In a child that was forked inside the block it is closed already, and its number may be another file's.
+        if _held.pop(path, None) is not None:
+            os.close(descriptor)
 
 
-def _open(path: Path, database: Path) -> int:
+def _take(path: Path, database: Path) -> int:
     existed = path.exists()
     try:
-        # Not inherited by children (PEP 446): a lock must not live on in a server that the run started.
+        # Not inherited by programs that are started (PEP 446): a lock must not live on in a server of the run.
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RefusedError(
-            f"directory {path.parent} takes no lock file ({error.strerror})",
+            f"lock file {path} cannot be opened ({error.strerror})",
             "SQLite needs to write beside the database too: make the directory writable for this user",
         ) from error
-    if not existed:
-        like_database(path, database)
+    try:
+        if not existed:
+            belong_to(descriptor, database, mode_of(database))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise RefusedError(
+            f"a run on {database} is already under way in process {holder}", "wait for it to end, then start again"
+        ) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from migrator.backup import Progress, no_progress
 from migrator.connect import opened
+from migrator.ddl import tokens, words
 from migrator.errors import ValidationError
 from migrator.findings import Finding
 from migrator.probes import Probe
 from migrator.schema import index_name
-from migrator.tools import PASSED, Scratch, ToolResult, rolled_back
+from migrator.tools import PASSED, Scratch, ToolResult, call, rolled_back
 
 BUDGET_MS = 500.0
 """The plan's success criterion: tool response times remain under 500 ms."""
@@ -25,12 +29,15 @@ _MEASUREMENTS = 3
 """A slowdown counts only when it shows every time: one measurement on a busy machine proves nothing."""
 _CALLS, _CALLS_AT_LEAST, _CALLS_MAX_S = 20, 5, 2.0
 _LEAK_BYTES = 8 << 20
+_STATEMENTS = frozenset({"select", "with", "insert", "update", "delete", "replace"})
+_READ_IN_FULL = re.compile(r"SCAN ((?:(?! USING ).)+)|SEARCH (.+) USING AUTOMATIC .+")
+"""An automatic index is made for one query, from every row."""
 _INDEX_USED = re.compile(r"USING (?:COVERING )?INDEX (\S+)")
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles of one tool's calls on the migrated copy, and the p95 on the copy of the backup (None: it fails there)."""
+    """Percentiles of a tool's calls on the migrated copy; the p95 on the copy of the backup (None: it fails there)."""
 
     tool: str
     p50_ms: float
@@ -74,7 +81,9 @@ def _measured(scratch: Scratch, probe: Probe, compare: bool) -> Latency:
     """The first measurement that is neither over budget nor worse; raises ValidationError where none is."""
     for _ in range(_MEASUREMENTS):
         before, after = _interleaved(scratch, probe, compare)
-        latency = Latency(probe.tool, _percentile(after, 50), _percentile(after, 95), _percentile(before, 95) if before else None)
+        latency = Latency(
+            probe.tool, _percentile(after, 50), _percentile(after, 95), _percentile(before, 95) if before else None
+        )
         slower = latency.before_p95_ms is not None and latency.p95_ms > max(
             _WORSE_FACTOR * latency.before_p95_ms, latency.before_p95_ms + _WORSE_MS
         )
@@ -101,10 +110,9 @@ def _interleaved(scratch: Scratch, probe: Probe, compare: bool) -> tuple[list[fl
 
 
 def _timed_ms(path: Path, probe: Probe) -> float:
-    assert probe.call is not None
     started = time.perf_counter()
     with rolled_back(path) as connection:
-        probe.call(connection)
+        call(probe, connection)
     return 1000 * (time.perf_counter() - started)
 
 
@@ -115,17 +123,17 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 
 def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]:
-    indexed = {p.table.casefold() for p in scratch.plan.tables if p.indexes}
+    indexed = frozenset(p.table.casefold() for p in scratch.plan.tables if p.indexes)
     declared = {index_name(i) for p in scratch.plan.tables for i in p.indexes}
     used: set[str] = set()
     for probe in probes:
         for statement, details in _query_plans(scratch.after, probe):
             for detail in details:
                 used.update(_INDEX_USED.findall(detail))
-                scanned = re.fullmatch(r"SCAN (\S+)", detail)
-                if scanned and scanned[1].casefold() in indexed:
+                table = _scanned(statement, detail, indexed)
+                if table is not None:
                     raise ValidationError(
-                        f"tool {probe.tool} reads all of {scanned[1]} although the migration gives it indexes: "
+                        f"tool {probe.tool} reads all of {table} although the migration gives it indexes: "
                         f"{' '.join(statement.split())[:200]}; live unchanged",
                         "add an index for this query to the migration",
                     )
@@ -133,17 +141,27 @@ def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]
         yield Finding("index_unused", f"no tool uses index {name}")
 
 
+def _scanned(statement: str, detail: str, tables: frozenset[str]) -> str | None:
+    """Which of `tables` a line of the statement's query plan reads in full; the plan names it by its alias."""
+    found = _READ_IN_FULL.fullmatch(detail)
+    if found is None:
+        return None
+    name = (found[1] or found[2]).casefold()
+    names = [(token.name or "").casefold() for token in tokens(statement) if token.canonical != "as"]
+    aliased = {table for table, alias in pairwise(names) if alias == name}
+    return next(iter(tables & {name, *aliased}), None)
+
+
 def _query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
     """The statements of one call, each with the lines of its query plan (sqlite.org/eqp.html)."""
-    assert probe.call is not None
     statements: list[str] = []
     with rolled_back(path) as connection:
         connection.set_trace_callback(statements.append)
-        probe.call(connection)
+        call(probe, connection)
         connection.set_trace_callback(None)
     with opened(path, read_only=True) as connection:
         for statement in dict.fromkeys(statements):
-            if statement.lstrip()[:6].upper() in ("SELECT", "UPDATE", "DELETE", "INSERT"):
+            if words(statement)[:1] and words(statement)[0] in _STATEMENTS:
                 try:
                     yield statement, [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
                 except sqlite3.OperationalError:
@@ -152,19 +170,31 @@ def _query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
 
 
 def _check_memory(path: Path, probes: Sequence[Probe], seconds: float) -> None:
-    """Calls every tool in turn; from the first third on, when caches are warm, the process must not grow."""
-    started, calls, baseline = time.monotonic(), 0, None
-    while probes and (elapsed := time.monotonic() - started) < seconds:
+    """Calls every tool in turn; once caches are warm, the process must not grow."""
+    _call_for(seconds / 3, path, probes)
+    baseline = _resident_bytes()
+    calls = _call_for(seconds * 2 / 3, path, probes)
+    grown = _resident_bytes() - baseline
+    if grown > _LEAK_BYTES:
+        raise ValidationError(
+            f"memory grew by {grown:,} bytes over {calls} calls of the tools; live unchanged", "look for a leak"
+        )
+
+
+def _call_for(seconds: float, path: Path, probes: Sequence[Probe]) -> int:
+    """Calls every tool at least once, then again until the time is over; returns the number of calls."""
+    started, rounds = time.monotonic(), 0
+    while probes and (rounds == 0 or time.monotonic() - started < seconds):
         for probe in probes:
             _timed_ms(path, probe)
-            calls += 1
-        if baseline is None and elapsed > seconds / 3:
-            baseline = _resident_bytes()
-    grown = 0 if baseline is None else _resident_bytes() - baseline
-    if grown > _LEAK_BYTES:
-        raise ValidationError(f"memory grew by {grown:,} bytes over {calls} calls of the tools; live unchanged", "look for a leak")
+        rounds += 1
+    return rounds * len(probes)
 
 
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:
+    """What the process has in memory now; where the system does not say (no Linux), the most that it ever had."""
+    try:
+        return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.application import Application
-from migrator.connect import LOCK_TIMEOUT_S, opened, pragma, transaction
+from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, pragma
 from migrator.errors import RefusedError
 from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger
@@ -20,7 +20,8 @@ from migrator.migration import Answers, Migration
 from migrator.plan import Plan, State, make_plan
 from migrator.schema import columns_of, leftovers, read_schema
 
-_HEADER = b"SQLite format 3\x00"
+_HEADER, _HEADER_BYTES = b"SQLite format 3\x00", 100
+BACKUPS_SUFFIX = ".backups"
 _COPIES_BESIDE = 4
 """Backup, candidate and the two copies that the tools run on."""
 
@@ -72,14 +73,21 @@ def preflight(
     findings: list[Finding] = []
     hot = _is_hot(real, timeout_s)
     if hot and only_look:
-        raise RefusedError(f"{real} has a hot journal: a writer died in a transaction", "start a migration, which rolls it back")
+        raise RefusedError(
+            f"{real} has a hot journal: a writer died in a transaction", "start a migration, which rolls it back"
+        )
     if hot:
         _roll_back_hot_journal(real, timeout_s)
-        findings.append(Finding("hot_journal_rolled_back", f"a writer of {real.name} had died; its transaction was rolled back"))
+        findings.append(
+            Finding("hot_journal_rolled_back", f"a writer of {real.name} had died; its transaction was rolled back")
+        )
     try:
         # Kept open until the writing connection is closed: the last one to close would move the WAL into the main file.
         with opened(real, read_only=True, timeout_s=timeout_s) as connection:
-            state, applied, journal_mode = _look(connection, application)
+            state, applied = _look(connection, application)
+            journal_mode = str(pragma(connection, "journal_mode"))
+            # What a WAL holds counts as well: the main file may be a fraction of the database.
+            size = int(str(pragma(connection, "page_count"))) * int(str(pragma(connection, "page_size")))
             if not only_look:
                 _check_writable(real, timeout_s)
     except sqlite3.Error as error:
@@ -87,7 +95,6 @@ def preflight(
     pending, backwards = _pending(application, len(applied), to_version)
     chosen = (answers or Answers()) if not backwards or not applied else applied[-1].answers
     plan = make_plan(pending, state, chosen, reverse=backwards) if pending else None
-    size = real.stat().st_size
     run_id = secrets.token_hex(4)
     directory = _run_directory(real, backup_dir, run_id)
     if plan is not None and not only_look:
@@ -106,7 +113,8 @@ def _real_file(database: Path) -> Path:
     real = Path(os.path.realpath(database))
     try:
         found = real.stat()
-        header = b"" if stat.S_ISDIR(found.st_mode) else real.open("rb").read(100)
+        # Opening a pipe would wait for its other end.
+        header = _read_header(real) if stat.S_ISREG(found.st_mode) else b""
     except FileNotFoundError:
         raise RefusedError(f"no database at {database}", "give its path with --database") from None
     except OSError as error:
@@ -128,14 +136,21 @@ def _real_file(database: Path) -> Path:
     return real
 
 
+def _read_header(real: Path) -> bytes:
+    with real.open("rb") as file:
+        return file.read(_HEADER_BYTES)
+
+
 def _check_not_truncated(real: Path, header: bytes, size: int) -> None:
-    """The page count in the header is right where the change counter beside it is (sqlite.org/fileformat.html#filesize)."""
+    """The header's page count holds where the change counter beside it does (sqlite.org/fileformat.html#filesize)."""
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     expected = int.from_bytes(header[28:32], "big") * page_size
     has_log = any(real.with_name(real.name + suffix).exists() for suffix in ("-wal", "-journal"))
     if header[24:28] == header[92:96] and size < expected and not has_log:
-        raise RefusedError(f"{real} is truncated: {size} bytes of {expected}", "restore it from a backup of the application")
+        raise RefusedError(
+            f"{real} is truncated: {size} bytes of {expected}", "restore it from a backup of the application"
+        )
 
 
 def _is_hot(real: Path, timeout_s: float) -> bool:
@@ -160,17 +175,17 @@ def _roll_back_hot_journal(real: Path, timeout_s: float) -> None:
         raise _refusal(real, error, timeout_s) from error
 
 
-def _look(
-    connection: sqlite3.Connection, application: Application
-) -> tuple[State, tuple[Applied, ...], str]:
+def _look(connection: sqlite3.Connection, application: Application) -> tuple[State, tuple[Applied, ...]]:
     connection.execute("BEGIN")
     state = read_state(connection, application)
     applied = read_ledger(connection, application.name, application.migrations)
     left = leftovers(connection)
     connection.execute("COMMIT")
     if left:
-        raise RefusedError(f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them")
-    return state, applied, str(pragma(connection, "journal_mode"))
+        raise RefusedError(
+            f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them"
+        )
+    return state, applied
 
 
 def _check_writable(real: Path, timeout_s: float) -> None:
@@ -193,15 +208,20 @@ def _pending(application: Application, version: int, to_version: int | None) -> 
 
 
 def _run_directory(real: Path, backup_dir: Path | None, run_id: str) -> Path:
-    parent = backup_dir.resolve() if backup_dir is not None else real.with_name(real.name + ".backups")
+    parent = backup_dir.resolve() if backup_dir is not None else real.with_name(real.name + BACKUPS_SUFFIX)
     return parent / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run_id}"
 
 
 def _check_space(real: Path, directory: Path, size_bytes: int) -> None:
     """Room for the copies, and on live's own filesystem for the new table, its journal and the old one."""
     place = directory.parent
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+        raise RefusedError(
+            f"{place} takes no backup: it is no directory that this user may write to",
+            "make it writable, or put the backup elsewhere with --backup-dir",
+        )
     needed = {place: _COPIES_BESIDE * size_bytes}
     same = os.stat(place).st_dev == os.stat(real.parent).st_dev
     beside = place if same else real.parent
@@ -218,9 +238,11 @@ def _check_space(real: Path, directory: Path, size_bytes: int) -> None:
 def _refusal(real: Path, error: sqlite3.Error, timeout_s: float) -> RefusedError:
     """What SQLite said, with object and way out."""
     text = str(error)
-    if "locked" in text or "busy" in text:
-        return RefusedError(f"{real} is locked by another process for more than {timeout_s:g} s", "end the long transaction")
-    if "malformed" in text:
+    if is_passing(error):
+        return RefusedError(
+            f"{real} is locked by another process for more than {timeout_s:g} s", "end the long transaction"
+        )
+    if is_damage(error):
         return RefusedError(f"{real} is damaged ({text})", "restore it from a backup of the application")
     if "readonly" in text or "unable to open" in text:
         return RefusedError(f"{real} or its directory cannot be written ({text})", "make both writable for this user")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -11,15 +12,15 @@ from typing import Literal
 from migrator import ledger
 from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME, copy_database
-from migrator.connect import connect, count_rows, opened, set_pragma, transaction
+from migrator.connect import count_rows, is_damage, is_passing, opened, set_pragma, transaction
 from migrator.ddl import quote
 from migrator.errors import MigratorError, RestoreError
-from migrator.files import create_private, sync_file
+from migrator.files import create_private, sha256_of, sync_file
 from migrator.findings import Finding
 from migrator.inspection import integrity_faults
 from migrator.journal import read_journal, remove_journal
 from migrator.plan import make_plan
-from migrator.preflight import read_state
+from migrator.preflight import BACKUPS_SUFFIX, read_state
 from migrator.promotion import in_one_transaction
 from migrator.schema import Schema, leftovers
 from migrator.verification import verify
@@ -29,7 +30,7 @@ PRESENT_NAME = "before-restore.db"
 
 @dataclass(frozen=True)
 class Restored:
-    """Live is as before the run. `how`: nothing had been promoted, the migration was reversed, pages were copied back."""
+    """Live is as before the run. `how`: nothing had been promoted, it was reversed, the backup's pages were copied."""
 
     how: Literal["unchanged", "reversed", "pages_copied"]
     findings: tuple[Finding, ...] = ()
@@ -55,18 +56,22 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
     """
     backup = directory / BACKUP_NAME
     with opened(database) as connection:
-        faults = integrity_faults(connection)
-        run = None if faults else ledger.read_run(connection, run_id)
+        run, faults = _look(connection, run_id)
+        findings: tuple[Finding, ...] = ()
         if not faults:
             _remove_leftovers(connection)
-            how: Literal["unchanged", "reversed"] = "unchanged" if run is None else "reversed"
             if run is not None:
                 _reverse(connection, application, run_id, run, database, backup)
-            findings = _check_restored(connection, application, database, backup)
+                faults = integrity_faults(connection)
+        if not faults:
+            findings = _check_restored(connection, application, database, backup, reversed_=run is not None)
     if faults:
-        return _restore_damaged(database, backup, directory, faults)
-    _clean_up(database, directory)
-    return Restored(how, findings)
+        findings = _restore_damaged(database, backup, faults)
+    if run is None and not faults and not backup.with_name(MANIFEST_NAME).exists():
+        discard(database, directory)
+    else:
+        finish(database, directory)
+    return Restored("pages_copied" if faults else "unchanged" if run is None else "reversed", findings)
 
 
 def recover(database: Path, application: Application) -> Recovered:
@@ -78,12 +83,13 @@ def recover(database: Path, application: Application) -> Recovered:
     if journal is None:
         raise RestoreError(f"no run was under way on {database}")
     directory = Path(journal.directory)
+    # Opened for writing: this rolls back what the killed run had not committed.
     with opened(database) as connection:
-        promoted = ledger.read_run(connection, journal.run_id) is not None
-    if promoted:
+        run, faults = _look(connection, journal.run_id)
+    if run is not None and not faults:
         try:
             verified = verify(database, application, journal.run_id)
-            _clean_up(database, directory)
+            finish(database, directory)
             return Recovered(journal.run_id, "finished", verified.findings)
         except MigratorError:
             # The reverse below names what is wrong where it cannot mend it.
@@ -94,13 +100,16 @@ def recover(database: Path, application: Application) -> Recovered:
 
 def finish(database: Path, directory: Path) -> None:
     """Ends a run that succeeded: scratch folder and journal go, the backup stays."""
-    _clean_up(database, directory)
+    shutil.rmtree(directory / SCRATCH_NAME, ignore_errors=True)
+    remove_journal(database)
 
 
 def discard(database: Path, directory: Path) -> None:
     """Ends a run that was refused: nothing of it stays, not even its backup."""
     shutil.rmtree(directory, ignore_errors=True)
-    if directory.parent.is_dir() and not any(directory.parent.iterdir()):
+    # A folder that the operator chose stays, empty or not.
+    made_here = directory.parent == database.with_name(database.name + BACKUPS_SUFFIX)
+    if made_here and directory.parent.is_dir() and not any(directory.parent.iterdir()):
         directory.parent.rmdir()
     remove_journal(database)
 
@@ -108,37 +117,38 @@ def discard(database: Path, directory: Path) -> None:
 def copy_back(backup: Path, database: Path, present: Path) -> None:
     """Copies the backup's pages over live, after saving live's present state at `present`.
 
-    Every other connection waits or sees the old or the new content. sqlite.org/backup.html.
+    Every other connection waits or sees the old or the new content; no write comes between the two copies.
+    Raises RestoreError where live is no database any more, with its bytes saved; sqlite3.OperationalError while
+    others use live, in WAL mode while they merely have it open. sqlite.org/backup.html.
     """
-    create_private(present)
-    with opened(database) as connection, opened(present) as saved:
+    create_private(present, database)
+    with opened(backup, read_only=True) as source, opened(present) as saved, opened(database) as live:
+        # A backup into an open transaction is refused; this keeps the lock of a committed one.
+        set_pragma(live, "locking_mode", "exclusive")
         try:
-            connection.execute("BEGIN")
-            copy_database(connection, saved)
-            connection.execute("COMMIT")
+            with transaction(live, "EXCLUSIVE"):
+                pass
+            copy_database(live, saved)
             set_pragma(saved, "journal_mode", "delete")
-            readable = True
-        except sqlite3.DatabaseError:
-            readable = False
-    if not readable:
-        # Too damaged for SQLite: the bytes as they are, from a file that this process no longer has open.
-        shutil.copyfile(database, present)
-    sync_file(present)
-    with opened(backup, read_only=True) as source:
-        target = connect(database)
-        try:
-            # A backup into an open transaction is refused, and without a lock a writer could come in between.
-            set_pragma(target, "locking_mode", "exclusive")
-            try:
-                with transaction(target, "EXCLUSIVE"):
-                    pass
-            except sqlite3.DatabaseError as error:
-                if error.sqlite_errorname not in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-                    raise
             source.execute("BEGIN")
-            copy_database(source, target)
-        finally:
-            target.close()
+            copy_database(source, live)
+            return
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+    # Only now: opening the file otherwise would have dropped this process's locks on it.
+    shutil.copyfile(database, present)
+    sync_file(present)
+    raise RestoreError(
+        f"{database} is no database any more, so SQLite cannot write to it; its bytes are in {present}",
+        f"stop the application, then: cp {backup} {database}; rm -f {database}-wal {database}-shm {database}-journal",
+    )
+
+
+def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | None, list[str]]:
+    """What the ledger knows of the run, and the faults of the file; a damaged ledger is asked nothing."""
+    faults = integrity_faults(connection)
+    return (None if faults else ledger.read_run(connection, run_id)), faults
 
 
 def _reverse(
@@ -148,7 +158,9 @@ def _reverse(
     migrations = [m for m in application.migrations if m.version in run.versions]
     try:
         state = read_state(connection, application)
-        plan = make_plan(migrations, state, run.answers, reverse=not run.reverse, exactly=_schema_of(backup, application))
+        plan = make_plan(
+            migrations, state, run.answers, reverse=not run.reverse, exactly=_schema_of(backup, application)
+        )
         in_one_transaction(
             connection,
             application,
@@ -156,47 +168,74 @@ def _reverse(
             state,
             lambda c, seconds, rows: ledger.undo_run(c, application.name, application.migrations, run_id),
         )
-    except (MigratorError, sqlite3.IntegrityError) as error:
+    except (MigratorError, sqlite3.Error) as error:
+        if isinstance(error, sqlite3.Error) and is_passing(error):
+            raise
         raise RestoreError(
-            f"the promoted migration of {database} could not be reversed ({error}); live holds the new schema and every row; "
-            f"the state before the run is in {backup}",
-            f"to go back to that state: python -m flows.restore --database {database} --backup {backup} --discard-later-writes",
+            f"the promoted migration of {database} could not be reversed ({error}); live holds the new schema and "
+            f"every row; the state before the run is in {backup}",
+            _go_back(database, backup),
         ) from error
 
 
+def _go_back(database: Path, backup: Path) -> str:
+    return (
+        "to go back to that state: "
+        f"python -m flows.restore --database {database} --backup {backup} --discard-later-writes"
+    )
+
+
 def _check_restored(
-    connection: sqlite3.Connection, application: Application, database: Path, backup: Path
+    connection: sqlite3.Connection, application: Application, database: Path, backup: Path, reversed_: bool
 ) -> tuple[Finding, ...]:
-    """Schema as in the backup; tables with another number of rows are what the application wrote since."""
+    """Live has what the backup's schema has; what the application changed since, in schema or rows, are findings."""
     if not backup.with_name(MANIFEST_NAME).exists():
         return ()
+    touched = {change.table for m in application.migrations for change in m.changes}
     with opened(backup, read_only=True) as original:
         before, now = read_state(original, application).schema, read_state(connection, application).schema
-        touched = {change.table for m in application.migrations for change in m.changes}
-        if before.fingerprint_of(touched) != now.fingerprint_of(touched):
-            raise RestoreError(
-                f"{database} has not the schema that it had before the run; the state before the run is in {backup}",
-                f"python -m flows.restore --database {database} --backup {backup} --discard-later-writes",
-            )
-        changed = [t for t in before.tables if now.table(t) and count_rows(original, t) != count_rows(connection, t)]
-    return tuple(Finding("rows_written_since", f"table {t} has another number of rows than the backup") for t in changed)
+        counts = {t: (count_rows(original, t), count_rows(connection, t)) for t in before.tables if now.table(t)}
+    lost = before.naming(touched) - now.naming(touched)
+    if reversed_ and lost:
+        raise RestoreError(
+            f"{database} has not the schema that it had before the run; the state before the run is in {backup}",
+            _go_back(database, backup),
+        )
+    made = now.naming(touched) ^ before.naming(touched)
+    schema = [
+        Finding("schema_changed_meanwhile", f"the application changed {kind} {name}")
+        for kind, name in sorted({(o[0], o[1]) for o in made})
+    ]
+    rows = [
+        Finding("rows_written_since", f"table {table} has {now_} rows, the backup {then}", abs(now_ - then))
+        for table, (then, now_) in counts.items()
+        if then != now_
+    ]
+    return (*schema, *rows)
 
 
-def _restore_damaged(database: Path, backup: Path, directory: Path, faults: list[str]) -> Restored:
-    if not backup.with_name(MANIFEST_NAME).exists():
+def _restore_damaged(database: Path, backup: Path, faults: list[str]) -> tuple[Finding, ...]:
+    manifest = backup.with_name(MANIFEST_NAME)
+    if not manifest.exists():
         raise RestoreError(
             f"{database} is damaged ({faults[0]}), and this run has no verified backup of it",
             "restore it from a backup of the application",
         )
-    present = directory / PRESENT_NAME
+    if sha256_of(backup) != json.loads(manifest.read_text(encoding="utf-8"))["sha256"]:
+        raise RestoreError(
+            f"{database} is damaged ({faults[0]}), and {backup} is not what {manifest} says",
+            "restore it from a backup of the application",
+        )
+    present = backup.with_name(PRESENT_NAME)
     present.unlink(missing_ok=True)
     copy_back(backup, database, present)
     with opened(database, read_only=True) as connection:
         still = integrity_faults(connection)
     if still:
-        raise RestoreError(f"{database} is still damaged ({still[0]}); its present state is in {present}", f"use {backup}")
-    _clean_up(database, directory)
-    return Restored("pages_copied", (Finding("pages_copied", f"live was damaged ({faults[0]}); its state is kept in {present}"),))
+        raise RestoreError(
+            f"{database} is still damaged ({still[0]}); its present state is in {present}", f"use {backup}"
+        )
+    return (Finding("pages_copied", f"live was damaged ({faults[0]}); its state is kept in {present}"),)
 
 
 def _remove_leftovers(connection: sqlite3.Connection) -> None:
@@ -207,15 +246,6 @@ def _remove_leftovers(connection: sqlite3.Connection) -> None:
         for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL").fetchall():
             if name in names and kind in ("table", "trigger", "view"):
                 connection.execute(f"DROP {kind.upper()} IF EXISTS {quote(name)}")
-
-
-def _clean_up(database: Path, directory: Path) -> None:
-    """The scratch folder goes; a backup without a manifest was never finished and goes too; the journal last."""
-    if (directory / MANIFEST_NAME).exists() or not directory.exists():
-        shutil.rmtree(directory / SCRATCH_NAME, ignore_errors=True)
-        remove_journal(database)
-    else:
-        discard(database, directory)
 
 
 def _schema_of(backup: Path, application: Application) -> Schema:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.backup import MANIFEST_NAME
-from migrator.connect import opened
+from migrator.connect import is_damage, opened
 from migrator.content import difference, read_contents
-from migrator.errors import RefusedError, RestoreError
+from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.files import sha256_of
 from migrator.inspection import integrity_faults
 from migrator.journal import journal_path, remove_journal
@@ -55,7 +55,7 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
     try:
         copy_back(backup, database, present)
         still = _differing(database, backup)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError, MigratorError) as error:
         raise RestoreError(
             f"{database} could not be replaced ({error})", _by_hand(database, backup, present)
         ) from error
@@ -72,7 +72,10 @@ def _check_backup(backup: Path) -> None:
         raise RefusedError(f"no backup at {backup}", "give the path of a backup.db")
     manifest = backup.with_name(MANIFEST_NAME)
     if manifest.exists():
-        expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+        try:
+            expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise RefusedError(f"{manifest} is damaged ({error!r})", "use another backup") from error
         if sha256_of(backup) != expected:
             raise RefusedError(f"{backup} is not what {manifest} says: it was changed or damaged", "use another backup")
     try:
@@ -95,9 +98,9 @@ def _differing(database: Path, backup: Path) -> tuple[str, ...]:
             schema = read_schema(connection)
             found = read_contents(connection, schema)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-            return ("every table (it is damaged)",)
-        raise
+        if not is_damage(error):
+            raise
+        return ("every table (it is damaged)",)
     changed = difference(wanted, found)
     return changed if schema.fingerprint == wanted_schema.fingerprint else ("the schema", *changed)
 

@@ -22,7 +22,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 @dataclass(frozen=True)
 class Scratch:
-    """Two copies for the tools to run on: `before` of the backup, `after` of the candidate. Nothing is committed to them."""
+    """Two copies for the tools to run on, `before` of the backup, `after` of the candidate; nothing is committed."""
 
     candidate: Candidate
     before: Path
@@ -35,7 +35,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What one tool did. `status` is that of `after`; both are passed, failed or skipped, and `reason` says why not passed."""
+    """What one tool did. `status` is that of `after`; each is passed, failed or skipped; `reason` says why."""
 
     name: str
     status: str
@@ -104,7 +104,8 @@ def check_constraints(scratch: Scratch) -> None:
             wanted = behaviour.refused
             if (said is None) != (wanted is None) or (wanted is not None and wanted not in str(said)):
                 raise ValidationError(
-                    f"the migrated copy does not keep the promise {behaviour.name!r}: SQLite said {said or 'nothing'!r}; live unchanged"
+                    f"the migrated copy does not keep the promise {behaviour.name!r}: "
+                    f"SQLite said {said or 'nothing'!r}; live unchanged"
                 )
 
 
@@ -120,26 +121,38 @@ def rolled_back(path: Path) -> Iterator[sqlite3.Connection]:
                 connection.execute("ROLLBACK")
 
 
+def call(probe: Probe, connection: sqlite3.Connection) -> object:
+    """What the tool answers; ValueError for one that is skipped."""
+    if probe.call is None:
+        raise ValueError(f"tool {probe.tool} is never called: {probe.skip_reason}")
+    return probe.call(connection)
+
+
 def _call(path: Path, probe: Probe) -> tuple[str | None, object]:
     """The fault (None: passed) and the answer of one call."""
-    assert probe.call is not None
     try:
         with rolled_back(path) as connection:
-            answer = probe.call(connection)
-            return (None if connection.in_transaction else "committed by itself"), answer
+            answer = call(probe, connection)
+            if not connection.in_transaction:
+                raise ValidationError(
+                    f"the probe of tool {probe.tool} ended the transaction that it was called in; live unchanged",
+                    "a probe leaves COMMIT and ROLLBACK to its caller",
+                )
+            return None, answer
     except (sqlite3.Error, ProbeError, ValueError, LookupError, TypeError) as error:
         return str(error) or repr(error), None
 
 
 def _broken_keys(path: Path, probe: Probe) -> Iterator[Finding]:
     """Foreign keys that the tool's own rows break: declared by the new schema, not honoured by the application."""
-    assert probe.call is not None
     with rolled_back(path) as connection:
         before: Mapping[str, int] = foreign_key_violations(connection)
-        probe.call(connection)
+        call(probe, connection)
         for key, count in foreign_key_violations(connection).items():
             if count > before.get(key, 0):
-                yield Finding("foreign_key_not_honoured", f"rows that the application writes break the foreign key {key}")
+                yield Finding(
+                    "foreign_key_not_honoured", f"rows that the application writes break the foreign key {key}"
+                )
 
 
 def _fault_of(connection: sqlite3.Connection, statements: tuple[str, ...]) -> str | None:

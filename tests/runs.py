@@ -1,0 +1,124 @@
+"""The steps of a run in their order, by hand, and what a database holds."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from migrator.application import Application
+from migrator.backup import Backup, back_up
+from migrator.candidate import Candidate, add_column, convert_data, create_indexes, rebuild_table, stage
+from migrator.ddl import canonical
+from migrator.errors import RefusedError
+from migrator.inspection import inspect
+from migrator.performance import check_performance
+from migrator.preflight import preflight
+from migrator.promotion import Promoted, promote
+from migrator.restoration import discard, finish
+from migrator.tools import Scratch, check_constraints, copy_for_tools, validate_tool
+from migrator.verification import verify_live
+from tests.notes import NOTES
+
+PLENTY_MS = 60_000.0
+"""A lock limit for tests that are about something else, on a busy machine too."""
+
+
+def backed_up(database: Path, application: Application = NOTES, **options) -> Backup:
+    return back_up(preflight(database, application, **options))
+
+
+def rehearsed(database: Path, application: Application = NOTES, **options) -> Candidate:
+    return rehearse(backed_up(database, application, **options))
+
+
+def rehearse(backup: Backup) -> Candidate:
+    candidate = stage(inspect(backup))
+    for table in candidate.plan.tables:
+        for column in table.added:
+            candidate = add_column(candidate, table.table, column)
+        candidate = convert_data(candidate, table)
+        candidate = rebuild_table(candidate, table)
+    return create_indexes(candidate)
+
+
+def prove(candidate: Candidate) -> Scratch:
+    scratch = copy_for_tools(candidate)
+    probes = candidate.inspection.backup.live.application.probes
+    results = [validate_tool(scratch, probe) for probe in probes]
+    check_constraints(scratch)
+    check_performance(scratch, probes, results, memory_s=0.0)
+    return scratch
+
+
+def promoted(database: Path, application: Application = NOTES, **options) -> Promoted:
+    return promote(rehearsed(database, application, **options), PLENTY_MS)
+
+
+def migrate(database: Path, application: Application = NOTES, **options) -> Promoted:
+    """A whole run, ended as the flow ends it."""
+    candidate = rehearsed(database, application, **options)
+    prove(candidate)
+    done = promote(candidate, PLENTY_MS)
+    verify_live(done)
+    live = candidate.inspection.backup.live
+    finish(live.database, live.directory)
+    return done
+
+
+def refusal(database: Path, application: Application = NOTES, **options) -> RefusedError:
+    """The error of a run that must be refused, cleaned up as the flow does it."""
+    live = None
+    try:
+        live = preflight(database, application, **options)
+        inspect(back_up(live))
+    except RefusedError as error:
+        if live is not None:
+            discard(live.database, live.directory)
+        return error
+    raise AssertionError(f"{database} was not refused")
+
+
+def run_sql(database: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rows(database: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def columns(database: Path, table: str = "notes") -> list[str]:
+    return [name for (name,) in rows(database, f"SELECT name FROM pragma_table_info('{table}')")]
+
+
+def holds(database: Path) -> dict[str, list[tuple]]:
+    """Schema, whatever its layout, and every row of every table, each value with its type."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.text_factory = bytes
+        connection.execute("BEGIN")
+        schema = connection.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+        ).fetchall()
+        found = {"schema": [(*row[:3], canonical(row[3].decode()) if row[3] else None) for row in schema]}
+        for kind, name, _, sql in schema:
+            if kind == b"table" and b"VIRTUAL" not in sql.upper():
+                found[name.decode()] = sorted(connection.execute(f'SELECT * FROM "{name.decode()}"'), key=repr)
+        return found
+
+
+def is_sound(database: Path) -> bool:
+    return rows(database, "PRAGMA integrity_check") == [("ok",)]
+
+
+def stored(database: Path) -> dict[str, bytes]:
+    """The bytes of the main file and of its log."""
+    files = (database, database.with_name(database.name + "-wal"))
+    return {os.fspath(file): file.read_bytes() for file in files if file.exists() and file.stat().st_size}
+
+
+def beside(database: Path) -> set[str]:
+    """What lies in the database's directory, without what SQLite itself keeps there."""
+    own = {database.name, database.name + "-wal", database.name + "-shm"}
+    return {os.fsdecode(name) for name in os.listdir(os.fsencode(database.parent))} - own

@@ -1,0 +1,76 @@
+"""What the rows say before anything is tried."""
+
+import sqlite3
+
+import pytest
+
+from migrator.backup import back_up
+from migrator.connect import opened
+from migrator.inspection import foreign_key_violations, inspect, integrity_faults
+from migrator.preflight import preflight
+from tests.children import holding
+from tests.notes import NOTES, make_notes
+from tests.runs import backed_up, rows, run_sql
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    return path
+
+
+def test_foreign_keys_that_rows_break_already_are_a_finding_with_their_count(database):
+    run_sql(database, "DELETE FROM notes WHERE id IN (1, 3)")
+    inspection = inspect(backed_up(database))
+    assert inspection.violations == {"tags -> notes": 2}
+    assert [(f.code, f.count) for f in inspection.findings] == [("foreign_key_violations", 2)]
+
+
+def test_a_key_on_columns_that_are_not_unique_is_a_finding(database):
+    run_sql(database, "CREATE TABLE child (tag TEXT REFERENCES tags(tag))", "INSERT INTO child VALUES ('x')")
+    inspection = inspect(backed_up(database))
+    assert list(inspection.violations) == ['foreign key mismatch - "child" referencing "tags"']
+
+
+def test_rows_that_break_a_constraint_of_another_table_are_no_damage(database):
+    run_sql(
+        database,
+        "CREATE TABLE other (x CHECK (x > 0), y)",
+        "PRAGMA ignore_check_constraints=1",
+        "INSERT INTO other VALUES (-1, NULL)",
+        "PRAGMA writable_schema=1",
+        "UPDATE sqlite_master SET sql = replace(sql, 'y', 'y NOT NULL') WHERE name = 'other'",
+    )
+    assert len(rows(database, "PRAGMA integrity_check")) == 2
+    with opened(database) as connection:
+        assert integrity_faults(connection) == []
+    assert inspect(back_up(preflight(database, NOTES))).findings == ()
+
+
+def test_a_lock_is_no_damage(database):
+    with (
+        holding(database, "BEGIN EXCLUSIVE"),
+        opened(database, timeout_s=0.05) as connection,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        integrity_faults(connection)
+
+
+def test_a_lock_is_no_foreign_key_violation(database):
+    with (
+        holding(database, "BEGIN EXCLUSIVE"),
+        opened(database, timeout_s=0.05) as connection,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        foreign_key_violations(connection)
+
+
+def test_faults_are_one_line_each(database):
+    run_sql(database, "UPDATE notes SET place = hex(zeroblob(9000))")
+    with database.open("r+b") as file:
+        file.seek(4096 * 6)
+        file.write(b"\xff" * 4096)
+    with opened(database) as connection:
+        faults = integrity_faults(connection)
+    assert faults and not any("\n" in fault for fault in faults)

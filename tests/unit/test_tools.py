@@ -1,0 +1,183 @@
+"""The gate of the tools: what each verdict needs, and that nothing stays on the copies."""
+
+import shutil
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from migrator.candidate import stage
+from migrator.errors import ProbeError, ValidationError
+from migrator.inspection import inspect
+from migrator.migration import Behaviour
+from migrator.probes import Probe
+from migrator.tools import ToolFailedError, ToolResult, call, check_constraints, copy_for_tools, validate_tool
+from tests.notes import ADD_NOTE, PING, READ_NOTES, change, make_notes, migration, notes_application
+from tests.runs import backed_up, holds, migrate, rehearsed, run_sql
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tools") / "notes.db"
+    make_notes(path)
+    return copy_for_tools(rehearsed(path))
+
+
+@pytest.fixture
+def scratch(made, tmp_path):
+    """Copies that a test may change."""
+    before, after = (shutil.copy(path, tmp_path / path.name) for path in (made.before, made.after))
+    return replace(made, before=before, after=after)
+
+
+def probe(call, tool="some_tool"):
+    return Probe(tool, call)
+
+
+def works(connection):
+    return connection.execute("SELECT count(*) FROM notes").fetchall()
+
+
+def uses_place(connection):
+    return connection.execute("SELECT place FROM notes WHERE id = 1").fetchall()
+
+
+def test_a_tool_that_works_on_both_passes(scratch):
+    assert validate_tool(scratch, READ_NOTES) == ToolResult("read_notes", "passed", "passed", "passed", None)
+
+
+def test_a_repaired_tool_passes_and_says_how_it_failed(scratch):
+    result = validate_tool(scratch, ADD_NOTE)
+    assert (result.status, result.before, result.after) == ("passed", "failed", "passed")
+    assert result.reason == "failed before: table notes has no column named stars"
+
+
+def test_a_tool_that_cannot_be_called_is_skipped_with_its_reason_and_never_passed(scratch):
+    result = validate_tool(scratch, PING)
+    assert result == ToolResult("ping", "skipped", "skipped", "skipped", "asks a server, not the database")
+
+
+def test_a_tool_that_stops_working_is_reported_with_its_row(scratch):
+    with pytest.raises(
+        ToolFailedError, match=r"tool some_tool worked before and fails .*: no such column: place"
+    ) as caught:
+        validate_tool(scratch, probe(uses_place))
+    assert caught.value.result == ToolResult("some_tool", "failed", "passed", "failed", "no such column: place")
+    assert "live unchanged" in str(caught.value)
+
+
+def test_a_tool_that_the_migration_repairs_and_that_still_fails_is_reported(scratch):
+    def fails(connection):
+        raise ProbeError("not what was stored")
+
+    with pytest.raises(ToolFailedError, match="tool add_note still fails on the migrated copy: not what was stored"):
+        validate_tool(scratch, probe(fails, "add_note"))
+
+
+def test_a_tool_that_failed_before_and_that_nobody_promised_to_repair_stops_nothing(scratch):
+    def fails(connection):
+        connection.execute("SELECT x FROM nowhere")
+
+    result = validate_tool(scratch, probe(fails))
+    assert (result.status, result.before, result.reason) == ("failed", "failed", "no such table: nowhere")
+
+
+def test_an_answer_about_old_data_that_changes_is_reported(scratch):
+    def moods(connection):
+        return connection.execute("SELECT mood FROM notes ORDER BY id").fetchall()
+
+    with pytest.raises(ToolFailedError, match="answers differently about data that was there before"):
+        validate_tool(scratch, probe(moods))
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_probe_that_ends_its_transaction_stops_the_run(scratch, end):
+    def ends(connection):
+        connection.execute(end)
+
+    with pytest.raises(ValidationError, match="probe of tool some_tool ended the transaction that it was called in"):
+        validate_tool(scratch, probe(ends))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_tool_wrote_is_rolled_back_on_both_copies(scratch, fails):
+    before = holds(scratch.before), holds(scratch.after)
+
+    def writes(connection):
+        connection.execute("DELETE FROM notes")
+        if fails:
+            raise ProbeError("after the write")
+
+    validate_tool(scratch, probe(writes))
+    assert (holds(scratch.before), holds(scratch.after)) == before
+
+
+def test_rows_that_a_repaired_tool_writes_against_a_foreign_key_are_a_finding(scratch):
+    def adds_tag(connection):
+        connection.execute("INSERT INTO tags VALUES (-5, 'orphan')")
+
+    found = validate_tool(scratch, probe(adds_tag, "add_note")).findings
+    assert [(f.code, f.message) for f in found] == [
+        ("foreign_key_not_honoured", "rows that the application writes break the foreign key tags -> notes")
+    ]
+
+
+def test_the_way_back_may_break_the_tools_that_the_migration_repaired_and_no_others(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    migrate(path)
+    scratch = copy_for_tools(rehearsed(path, to_version=0))
+    result = validate_tool(scratch, ADD_NOTE)
+    assert (result.status, result.before) == ("failed", "passed")
+
+    def uses_stars(connection):
+        connection.execute("SELECT stars FROM notes")
+
+    with pytest.raises(ToolFailedError, match="no such column: stars"):
+        validate_tool(scratch, probe(uses_stars))
+    check_constraints(scratch)
+
+
+def test_a_promise_that_holds_passes_and_leaves_no_row(scratch):
+    before = holds(scratch.after)
+    check_constraints(scratch)
+    assert holds(scratch.after) == before
+
+
+def test_a_promise_that_the_candidate_breaks_is_named(scratch):
+    run_sql(
+        scratch.after,
+        "ALTER TABLE notes RENAME TO old",
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, mood TEXT, stars INTEGER, code INTEGER)",
+    )
+    with pytest.raises(ValidationError, match="promise 'a code is given once': SQLite said 'nothing'"):
+        check_constraints(scratch)
+
+
+def test_a_promise_that_is_kept_for_another_reason_is_not_kept(scratch):
+    run_sql(scratch.after, "DROP TABLE notes")
+    with pytest.raises(ValidationError, match="SQLite said 'no such table: notes'"):
+        check_constraints(scratch)
+
+
+def test_what_is_promised_to_be_allowed_must_be_allowed(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path, rows=3)
+    free = Behaviour("any mood", ("INSERT INTO notes (body, mood) VALUES ('b', 'grim')",))
+    application = notes_application(migration(change(behaviours=(free,))))
+    with pytest.raises(ValidationError, match=r"promise 'any mood': SQLite said .CHECK constraint failed"):
+        check_constraints(copy_for_tools(rehearsed(path, application)))
+
+
+def test_copies_of_an_earlier_try_are_replaced(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path, rows=3)
+    candidate = stage(inspect(backed_up(path)))
+    scratch = copy_for_tools(candidate)
+    run_sql(scratch.after, "DROP TABLE notes")
+    assert holds(copy_for_tools(candidate).after) == holds(path)
+
+
+def test_a_tool_that_is_skipped_is_never_called():
+    with pytest.raises(ValueError, match="tool ping is never called: asks a server"):
+        call(PING, sqlite3.connect(":memory:"))

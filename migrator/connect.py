@@ -22,7 +22,13 @@ class PragmaError(MigratorError):
     """SQLite did not take a setting that the migration's safety rests on."""
 
 
-def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """`arrived` is what a signal handler or a timeout raised while a statement ran, until `opened` raises it again."""
+
+    arrived: BaseException | None = None
+
+
+def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Connection:
     """Opens an existing database; nothing is ever created.
 
     Python opens no transaction by itself on this connection (isolation_level None), text that is not UTF-8
@@ -31,7 +37,7 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
     """
     mode = "ro" if read_only else "rw"
     uri = f"{database.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=Connection)
     try:
         # A view or trigger of the database must not reach a function with side effects (sqlite.org/security.html).
         set_pragma(connection, "trusted_schema", 0)
@@ -43,9 +49,7 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
 
 
 @contextmanager
-def opened(
-    database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S
-) -> Iterator[sqlite3.Connection]:
+def opened(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
     """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close.
 
     Where a signal or a timeout ended a statement, its own exception is raised, not SQLite's "interrupted".
@@ -54,8 +58,8 @@ def opened(
     try:
         yield connection
     except Exception as error:
-        if _arrived:
-            raise _arrived.pop() from error
+        if connection.arrived is not None:
+            raise connection.arrived from error
         raise
     finally:
         connection.close()
@@ -79,23 +83,19 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def let_signals_in(connection: sqlite3.Connection) -> None:
+def let_signals_in(connection: Connection) -> None:
     """Lets Python run its signal handlers while SQLite executes a statement."""
     _on_tick(connection, lambda: False, _OPCODES_PER_TICK)
 
 
-_arrived: list[BaseException] = []
-"""What a signal handler or a timeout raised while SQLite was executing, until `opened` raises it again."""
-
-
-def _on_tick(connection: sqlite3.Connection, is_over: Callable[[], bool], opcodes_per_tick: int) -> None:
-    ticks = _ticks(is_over)
+def _on_tick(connection: Connection, is_over: Callable[[], bool], opcodes_per_tick: int) -> None:
+    ticks = _ticks(connection, is_over)
     # Up to its first yield a generator is as open to a signal's exception as a function.
     next(ticks)
     connection.set_progress_handler(ticks.__next__, opcodes_per_tick)
 
 
-def _ticks(is_over: Callable[[], bool]) -> Iterator[bool]:
+def _ticks(connection: Connection, is_over: Callable[[], bool]) -> Iterator[bool]:
     """A progress handler as a generator: True ends the statement.
 
     sqlite3 swallows what a handler raises. A function would be hit by a signal's exception before its first line;
@@ -110,13 +110,11 @@ def _ticks(is_over: Callable[[], bool]) -> Iterator[bool]:
             raise
         except BaseException as error:
             over = True
-            _arrived[:] = [error]
+            connection.arrived = error
 
 
 @contextmanager
-def deadline(
-    connection: sqlite3.Connection, seconds: float, opcodes_per_tick: int = 1000
-) -> Iterator[Callable[[], float]]:
+def deadline(connection: Connection, seconds: float, opcodes_per_tick: int = 1000) -> Iterator[Callable[[], float]]:
     """Interrupts any statement that is running `seconds` after the start; yields a clock of elapsed seconds.
 
     SQLite rolls back the whole transaction when the handler fires inside a write

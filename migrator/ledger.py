@@ -135,12 +135,12 @@ def record_reversed(
     migration_set: str,
     migrations: Sequence[Migration],
     run_id: str,
-    schema_after: str | None = None,
+    schema_after: str,
 ) -> None:
     """Notes `migrations` as undone by `run_id`, in the caller's transaction.
 
-    `schema_after` is the fingerprint that the way back leads to; None: the one before the way forth. They differ
-    where a table had been altered by hand, or where a run undoes a part of what another did.
+    `schema_after` is the fingerprint that the way back leads to. It is not always the one before the way forth: a
+    table may have been altered by hand, and a run may undo a part of what another did.
     """
     for m in migrations:
         connection.execute(
@@ -195,13 +195,13 @@ def read_run(connection: sqlite3.Connection, run_id: str) -> Run | None:
     if not columns_of(connection, "_migration_history"):
         return None
     query = (
-        "SELECT version, reversed_by IS ?1, answers, coalesce(schema_reversed, schema_before), schema_after "
+        "SELECT version, reversed_by IS ?1, answers, schema_before, schema_after, schema_reversed "
         "FROM _migration_history "
         "WHERE (run_id = ?1 AND reversed_at IS NULL) OR reversed_by = ?1 ORDER BY version"
     )
     rows = connection.execute(query, (run_id,)).fetchall()
     if not rows:
         return None
-    reverse = bool(rows[0][1])
-    before, after = (rows[0][4], rows[0][3]) if reverse else (rows[0][3], rows[0][4])
-    return Run(tuple(r[0] for r in rows), reverse, Answers.from_json(rows[0][2]), before, after)
+    _, reverse, answers, before, after, back = rows[0]
+    versions = tuple(row[0] for row in rows)
+    return Run(versions, bool(reverse), Answers.from_json(answers), *((after, back) if reverse else (before, after)))

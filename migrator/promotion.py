@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from migrator import ledger, rebuild
 from migrator.application import Application
 from migrator.candidate import Candidate, predicted_lock_ms
-from migrator.connect import deadline, opened, pragma, set_pragma
+from migrator.connect import Connection, deadline, opened, pragma, set_pragma
 from migrator.errors import LockTooLongError, PromotionError, RefusedError
 from migrator.findings import Finding
 from migrator.inspection import refuse_what_does_not_fit
@@ -54,11 +53,11 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS) -> Promoted:
             "live unchanged",
             "allow more with --max-lock-ms at a quiet hour",
         )
-    after = migrated_fingerprint(candidate.path, live.application, candidate.plan.touched)
+    after = _migrated_fingerprint(candidate)
 
     def write_ledger(connection: sqlite3.Connection, seconds: float, rows: int) -> None:
         if candidate.plan.reverse:
-            ledger.record_reversed(connection, live.application.name, candidate.plan.migrations, live.run_id)
+            ledger.record_reversed(connection, live.application.name, candidate.plan.migrations, live.run_id, after)
             return
         before = live.state.schema.fingerprint_of(candidate.plan.touched)
         # SQLite takes no text that is not UTF-8; a file name may be any bytes.
@@ -76,7 +75,7 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS) -> Promoted:
 
 
 def in_one_transaction(
-    connection: sqlite3.Connection,
+    connection: Connection,
     application: Application,
     plan: Plan,
     expected: State,
@@ -189,10 +188,11 @@ def _unrelated(schema: Schema, plan: Plan) -> list[SchemaObject]:
     return [o for o in schema.objects if o.canonical not in related]
 
 
-def migrated_fingerprint(candidate: Path, application: Application, touched: Iterable[str]) -> str:
+def _migrated_fingerprint(candidate: Candidate) -> str:
     """What live's schema must be afterwards, read from the candidate."""
-    with opened(candidate, read_only=True) as connection:
-        return read_state(connection, application).schema.fingerprint_of(touched)
+    application = candidate.inspection.backup.live.application
+    with opened(candidate.path, read_only=True) as connection:
+        return read_state(connection, application).schema.fingerprint_of(candidate.plan.touched)
 
 
 _TABLE_IS_FIRST = frozenset(

@@ -12,7 +12,7 @@ from typing import Literal
 from migrator import ledger
 from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME, copy_database
-from migrator.connect import count_rows, is_damage, is_passing, opened, set_pragma, transaction
+from migrator.connect import Connection, count_rows, is_damage, is_passing, opened, set_pragma, transaction
 from migrator.ddl import quote
 from migrator.errors import MigratorError, RestoreError
 from migrator.files import create_private, sha256_of, sync_file
@@ -152,7 +152,7 @@ def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | Non
 
 
 def _reverse(
-    connection: sqlite3.Connection, application: Application, run_id: str, run: ledger.Run, database: Path, backup: Path
+    connection: Connection, application: Application, run_id: str, run: ledger.Run, database: Path, backup: Path
 ) -> None:
     """Promotes the way back to exactly the schema of the backup."""
     migrations = [m for m in application.migrations if m.version in run.versions]

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.application import Application
-from migrator.backup import SCRATCH_NAME
-from migrator.candidate import CANDIDATE_NAME
 from migrator.connect import opened
 from migrator.errors import VerificationError
 from migrator.findings import Finding
 from migrator.inspection import foreign_key_violations, integrity_faults
-from migrator.journal import read_journal
-from migrator.ledger import Run, read_ledger, read_run
+from migrator.ledger import read_ledger, read_run
 from migrator.preflight import read_state
-from migrator.promotion import Promoted, migrated_fingerprint
+from migrator.promotion import Promoted
 from migrator.schema import leftovers
 
 
@@ -51,7 +48,7 @@ def verify(
         migrations = [m for m in application.migrations if m.version in run.versions]
         touched = {change.table for m in migrations for change in m.changes}
         found = read_state(connection, application).schema.fingerprint_of(touched)
-        if found != _expected(database, application, run_id, run, touched):
+        if found != run.schema_after:
             raise VerificationError(f"the schema of {', '.join(sorted(touched))} in {database} is not the promoted one")
         left = leftovers(connection)
         if left:
@@ -61,15 +58,6 @@ def verify(
             raise VerificationError(f"{database} is damaged: {faults[0]} ({len(faults)} faults)")
         applied = read_ledger(connection, application.name, application.migrations)
         return Verified(len(applied), _new_violations(connection, violations_before))
-
-
-def _expected(database: Path, application: Application, run_id: str, run: Run, touched: set[str]) -> str:
-    """The schema as rehearsed. The way back keeps what the application made since, so the ledger cannot know it."""
-    journal = read_journal(database)
-    candidate = None if journal is None else Path(journal.directory) / SCRATCH_NAME / CANDIDATE_NAME
-    if journal is None or journal.run_id != run_id or candidate is None or not candidate.exists():
-        return run.schema_after
-    return migrated_fingerprint(candidate, application, touched)
 
 
 def _new_violations(connection: sqlite3.Connection, before: Mapping[str, int] | None) -> tuple[Finding, ...]:

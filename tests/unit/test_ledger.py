@@ -112,7 +112,7 @@ def test_one_migration_is_recorded_once():
 def test_a_reversed_migration_is_no_longer_applied_and_can_be_applied_again():
     connection = ledger()
     apply(connection, "run1", ONE, TWO)
-    record_reversed(connection, "ltmc", [TWO], "run2")
+    record_reversed(connection, "ltmc", [TWO], "run2", "back")
     assert [a.version for a in read_ledger(connection, "ltmc", ALL)] == [1]
     apply(connection, "run3", TWO, answers=Answers())
     assert [(a.version, a.answers) for a in read_ledger(connection, "ltmc", ALL)] == [(1, ANSWERS), (2, Answers())]
@@ -134,15 +134,15 @@ def test_a_run_is_known_by_what_it_committed():
 def test_a_run_that_reversed_is_known_by_that_and_the_reversed_one_no_more():
     connection = ledger()
     apply(connection, "run1", ONE, TWO)
-    record_reversed(connection, "ltmc", [ONE, TWO], "run2")
+    record_reversed(connection, "ltmc", [ONE, TWO], "run2", "back")
     assert read_run(connection, "run1") is None
-    assert read_run(connection, "run2") == Run((1, 2), True, ANSWERS, "after run1", "before run1")
+    assert read_run(connection, "run2") == Run((1, 2), True, ANSWERS, "after run1", "back")
 
 
 def test_a_run_that_reversed_a_part_leads_to_a_schema_of_its_own():
     connection = ledger()
     apply(connection, "run1", ONE, TWO)
-    record_reversed(connection, "ltmc", [TWO], "run2", schema_after="between")
+    record_reversed(connection, "ltmc", [TWO], "run2", "between")
     assert read_run(connection, "run2") == Run((2,), True, ANSWERS, "after run1", "between")
     assert read_run(connection, "run1") == Run((1,), False, ANSWERS, "before run1", "after run1")
 
@@ -178,7 +178,7 @@ def test_undoing_a_run_that_reversed_leaves_the_ledger_as_it_was(reversed_ones):
 def test_undoing_a_run_after_all_was_reversed_keeps_the_history():
     connection = ledger()
     apply(connection, "run1", ONE)
-    record_reversed(connection, "ltmc", [ONE], "run2")
+    record_reversed(connection, "ltmc", [ONE], "run2", "back")
     before = everything(connection)
     apply(connection, "run3", ONE)
     undo_run(connection, "ltmc", ALL, "run3")
@@ -188,7 +188,7 @@ def test_undoing_a_run_after_all_was_reversed_keeps_the_history():
 def test_undoing_a_run_leaves_what_another_applied_again():
     connection = ledger()
     apply(connection, "run1", ONE)
-    record_reversed(connection, "ltmc", [ONE], "run2")
+    record_reversed(connection, "ltmc", [ONE], "run2", "back")
     apply(connection, "run3", ONE)
     undo_run(connection, "ltmc", ALL, "run1")
     assert [a.version for a in read_ledger(connection, "ltmc", ALL)] == [1]
@@ -201,7 +201,7 @@ def test_another_programs_migrations_stay():
     others.apply(Database(connection))
     before = everything(connection)
     apply(connection, "run1", ONE)
-    record_reversed(connection, "ltmc", [ONE], "run2")
+    record_reversed(connection, "ltmc", [ONE], "run2", "back")
     apply(connection, "run3", ONE)
     undo_run(connection, "ltmc", ALL, "run3")
     undo_run(connection, "ltmc", ALL, "run2")

@@ -18,6 +18,7 @@ from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
 from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
+from migrator.findings import Finding
 from migrator.files import make_directory
 from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
@@ -36,6 +37,7 @@ class Candidate:
     path: Path
     rebuild_s: float = 0.0
     rows: int = 0
+    findings: tuple[Finding, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -92,8 +94,11 @@ def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
     with _working(candidate.path) as connection:
         if table != first:
             refuse_what_does_not_fit(connection, table)
-        rebuild.convert_data(connection, table)
-    return replace(candidate, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
+        kept = rebuild.convert_data(connection, table)
+    message = f"rows of {table.table} hold what the new table cannot; {table.writes} keeps it"
+    found = (Finding("originals_kept", message, kept),) if kept else ()
+    took_s = time.perf_counter() - started
+    return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, findings=(*candidate.findings, *found))
 
 
 def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:

@@ -43,13 +43,17 @@ def rebuild_settings(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def convert_data(connection: sqlite3.Connection, plan: TablePlan) -> int:
-    """Fills the added columns and keeps the originals; returns the rows of the table that were updated.
+    """Fills the added columns and keeps the originals; returns how many rows have originals.
 
-    Raises sqlite3.Error. Never commits.
+    Afterwards the table has no triggers until `rebuild_table` makes them again: an UPDATE here is no event of the
+    application's. Raises sqlite3.Error. Never commits.
     """
-    updated = connection.execute(plan.fill).rowcount if plan.fill else 0
-    keep_originals(connection, plan)
-    return updated
+    if plan.fill:
+        query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"
+        for (name,) in connection.execute(query, (plan.table,)).fetchall():
+            connection.execute(f"DROP TRIGGER {quote(name)}")
+        connection.execute(plan.fill)
+    return keep_originals(connection, plan)
 
 
 def keep_originals(connection: sqlite3.Connection, plan: TablePlan) -> int:

@@ -18,8 +18,8 @@ from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
 from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
-from migrator.findings import Finding
 from migrator.files import make_directory
+from migrator.findings import Finding
 from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
 from migrator.preflight import read_state

@@ -6,11 +6,15 @@ Exit codes come from the outcome that the run recorded, never from what Prefect 
 from __future__ import annotations
 
 import json
+import os
 import signal
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
+from typing import Any, NoReturn
+
+from loguru import logger
 
 from flows.arguments import parse
 from flows.recording import leave, wait_until_recorded
@@ -32,18 +36,19 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one migration; returns the exit code, or ends the process with it once Prefect was loaded."""
     request, options = parse(MigrationRequest, "flows.migrate", arguments)
     terminal = Terminal(json_on_stdout=options.json)
-    if options.demo is not None:
-        request = _with_demo(request, options.demo)
     report = Report(str(request.database))
+    # SIGTERM ends the run as Ctrl-C does; inside the flow Prefect turns it into an error of its own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if options.demo is not None:
+            request = _with_demo(request, options.demo)
+            report.database = str(request.database)
         if not _answered_without_prefect(request, report):
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
                 _run(request, report, terminal, options)
-    except RefusedError as error:
-        report.outcome, report.error = REFUSED, str(error)
-    except KeyboardInterrupt:
-        report.outcome, report.error = REFUSED, "interrupted before anything was changed"
+    except (Exception, KeyboardInterrupt) as error:
+        _refuse(report, error)
     _tell(report, request, terminal, options)
     return report.exit_code
 
@@ -61,11 +66,11 @@ def _answered_without_prefect(request: MigrationRequest, report: Report) -> bool
     return True
 
 
-def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> None:
-    """Runs the flow on a server; does not return: the process ends here, bounded, whatever the server does."""
-    signals = _Signals()
-    own = _server(report)
+def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> NoReturn:
+    """Runs the flow on a server; the process ends here, bounded, whatever the server does."""
+    own = None
     try:
+        own = _server(report)
         from flows.ending import report_to_fill
         from flows.migrate import migrate
         from tasks.record import watch_progress
@@ -75,19 +80,14 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
         report_to_fill.set(report)
         with terminal.progress() as watch:
             watch_progress.set(watch)
-            signals.in_flow = True
-            if own is None:
+            with without_heartbeats() if own is not None else nullcontext():
                 migrate(request)
-            else:
-                with without_heartbeats():
-                    migrate(request)
-    except ServerStartError as error:
-        report.outcome, report.error = REFUSED, f"{error}"
     except BaseException as error:
-        # The run recorded how it ended; where it did not, nothing had begun.
-        if report.outcome is None:
-            report.outcome, report.error = REFUSED, f"{type(error).__name__}: {error}; nothing was changed"
+        _refuse(report, error)
+    _on_signals(signal.SIG_IGN)
     _tell(report, request, terminal, options)
+    # All is said; who does not want to wait for Prefect's records need not.
+    _on_signals(lambda number, frame: os._exit(report.exit_code))
     if report.flow_run_id is not None:
         recorded = wait_until_recorded(report.flow_run_id, report.task_runs, _RECORDING_TIMEOUT_S)
         if not recorded:
@@ -95,6 +95,20 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
     if own is not None:
         own.stop()
     leave(report.exit_code)
+
+
+def _refuse(report: Report, error: BaseException) -> None:
+    """Says why nothing had begun. A run that has begun has recorded how it ended, and that stays."""
+    if report.outcome is not None:
+        return
+    report.outcome = REFUSED
+    if isinstance(error, KeyboardInterrupt):
+        report.error = "interrupted before anything was changed"
+    elif isinstance(error, RefusedError | ServerStartError):
+        report.error = str(error)
+    else:
+        report.error = f"{type(error).__name__}: {error}; nothing was changed"
+        logger.opt(exception=error).error("nobody foresaw this")
 
 
 def _server(report: Report) -> OwnServer | None:
@@ -108,16 +122,9 @@ def _server(report: Report) -> OwnServer | None:
     return None
 
 
-class _Signals:
-    """SIGTERM ends the run as an error does. Inside the flow Prefect turns it into one and then sends it here again."""
-
-    def __init__(self) -> None:
-        self.in_flow = False
-        signal.signal(signal.SIGTERM, self._on_sigterm)
-
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        if not self.in_flow:
-            raise KeyboardInterrupt
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _with_demo(request: MigrationRequest, rows: int) -> MigrationRequest:

@@ -18,7 +18,7 @@ from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
 from migrator.preflight import Live
 from migrator.report import MIGRATED, REFUSED, RESTORE_FAILED, RESTORED, Report
-from tasks.cancellation import RunCancelledError
+from tasks.cancellation import RunCancelledError, is_cancelled
 from tasks.record import current_report
 from tasks.report import report_outcome
 from tasks.restore import restore, undisturbed
@@ -48,13 +48,18 @@ class Run:
         self._live = live
         self.report.describe(live)
 
-    def end(self, outcome: str) -> dict[str, Any]:
-        """The run reached its end; returns the report. What goes wrong from here on is a finding."""
+    def end(self, outcome: str) -> dict[str, Any] | State[Any]:
+        """The run reached its end; returns the report. What goes wrong from here on is a finding.
+
+        Where the run was cancelled after the promotion it returns a Cancelled state: Prefect accepts no other.
+        """
         self.report.running = "finish"
         self.report.outcome = outcome
         if outcome == MIGRATED and self.live is not None:
             self._clean_up(self.live)
         report_outcome()
+        if outcome == MIGRATED and is_cancelled(at_once=True):
+            return Cancelled(message="migrated: the cancellation came after the promotion, which stands")
         return self.report.as_json()
 
     def end_badly(self, error: BaseException) -> dict[str, Any] | State[Any]:
@@ -103,7 +108,7 @@ class Run:
             return REFUSED, error
         try:
             self.report.add_findings(restore(self.live, type(error).__name__).findings)
-        except Exception as second:
+        except BaseException as second:
             return RESTORE_FAILED, self._both(error, second)
         return RESTORED, error
 
@@ -136,7 +141,7 @@ class Run:
     def _clean_up(self, live: Live) -> None:
         try:
             restoration.finish(live.database, live.directory)
-        except OSError as error:
+        except Exception as error:
             self.report.add_findings([Finding("clean_up_failed", f"the next start ends this run: {error}")])
 
 

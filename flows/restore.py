@@ -30,7 +30,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def restore(request: RestoreRequest) -> dict[str, object]:
-    """Carries out the order; returns database, backup, outcome (restored, same, refused, restore_failed), error, present."""
+    """Carries out the order; returns database, backup, error, present, and outcome: restored, same, refused or
+    restore_failed."""
     database = request.real_database
     result: dict[str, object] = {
         "database": str(database),
@@ -39,13 +40,16 @@ def restore(request: RestoreRequest) -> dict[str, object]:
         "present": None,
     }
     try:
+        if not database.exists():
+            # Before the lock, which would leave its file there.
+            raise RefusedError(f"no database at {database}", f"copy {request.backup} to its place")
         with locked(database):
             returned = return_to_backup(database, request.backup, request.discard_later_writes)
         result["outcome"] = _SAME if returned.present is None else _DONE
         result["present"] = None if returned.present is None else str(returned.present)
     except RefusedError as error:
         result.update(outcome=REFUSED, error=str(error))
-    except sqlite3.OperationalError as error:
+    except (sqlite3.Error, OSError) as error:
         result.update(outcome=REFUSED, error=f"{database} cannot be read now ({error}); nothing was changed; try again")
     except RestoreError as error:
         result.update(outcome=RESTORE_FAILED, error=str(error))

@@ -28,12 +28,19 @@ _HEADLINES = {
 }
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """A reader that went away is no error; rich would end the program with exit code 1."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class Terminal:
     """stdout for the result, stderr for everything else; with `json_on_stdout` stdout holds one JSON object."""
 
     def __init__(self, json_on_stdout: bool) -> None:
-        self._out = Console(soft_wrap=True, highlight=False)
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._out = _Console(soft_wrap=True, highlight=False)
+        self._err = _Console(stderr=True, soft_wrap=True, highlight=False)
         self._bars = self._err.is_terminal
         # Prefect's own console lines repeat what is shown here; its API handler still stores every one.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -66,24 +73,21 @@ class Terminal:
             yield watch
 
     def print_json(self, value: dict[str, object]) -> None:
-        """One JSON object on stdout; a reader that went away is no error."""
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(json.dumps(value, indent=2) + "\n")
-            sys.stdout.flush()
+        """One JSON object on stdout."""
+        self._out.out(json.dumps(value, indent=2), highlight=False)
 
     def print_summary(self, report: Report) -> None:
         """The outcome for people: errors and refusals on stderr, results on stdout."""
         failed = report.outcome in (RESTORED, REFUSED, RESTORE_FAILED)
         console = self._err if failed else self._out
-        with contextlib.suppress(BrokenPipeError):
-            console.print(f"{escape(report.database)}: {_HEADLINES.get(report.outcome or '', 'not finished')}")
-            if report.error:
-                console.print(escape(report.error))
-            for row in _lines(report):
-                console.print(row)
-            if report.outcome == PLANNED:
-                for statement in report.plan:
-                    console.print(escape(" ".join(statement.split()) + ";"))
+        console.print(f"{escape(report.database)}: {_HEADLINES.get(report.outcome or '', 'not finished')}")
+        if report.error:
+            console.print(escape(report.error))
+        for row in _lines(report):
+            console.print(row)
+        if report.outcome == PLANNED:
+            for statement in report.plan:
+                console.print(escape(" ".join(statement.split()) + ";"))
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -91,7 +95,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{name:<14}{escape(value)}"
     for finding in report.findings:
         yield f"[yellow]{'note':<14}[/yellow]{escape(finding.message)}" + (
-            f" ({finding.count} times)" if finding.count > 1 else ""
+            f" ({finding.count:,})" if finding.count > 1 else ""
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from uuid import UUID
 
@@ -23,25 +24,31 @@ class RunCancelledError(BaseException):
 
 
 def raise_if_cancelled(at_once: bool = False) -> None:
-    """Raises RunCancelledError where the flow run's state is Cancelling or Cancelled.
+    """Raises RunCancelledError where somebody cancelled the flow run."""
+    if is_cancelled(at_once):
+        raise RunCancelledError("the flow run was cancelled")
+
+
+def is_cancelled(at_once: bool = False) -> bool:
+    """Whether the flow run's state is Cancelling or Cancelled.
 
     Asks at most once a second (a request takes 30-50 ms), or `at_once`. A server that does not answer within 0.5 s
-    means "not cancelled" and is a finding: a dead Prefect server fails no migration.
+    means "not cancelled", is a finding, and is asked again only `at_once`: a dead Prefect server fails no migration.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        return
+        return False
     run_id, now = context.flow_run.id, time.monotonic()
-    if not at_once and now - _asked_at.get(run_id, 0.0) < _ASK_EVERY_S:
-        return
+    if not at_once and now < _asked_at.get(run_id, 0.0) + _ASK_EVERY_S:
+        return False
     _asked_at[run_id] = now
     try:
         with get_client(sync_client=True, httpx_settings={"timeout": _HEALTH_TIMEOUT_S}) as client:
             client._client.get("/health").raise_for_status()
             state = client.read_flow_run(run_id).state
     except (httpx.HTTPError, PrefectException, OSError) as error:
+        _asked_at[run_id] = math.inf
         message = "the Prefect server does not answer; a cancellation would not be noticed"
         current_report.get().add_findings([Finding("server_unreachable", f"{message} ({type(error).__name__})")])
-        return
-    if state is not None and (state.is_cancelling() or state.is_cancelled()):
-        raise RunCancelledError("the flow run was cancelled")
+        return False
+    return state is not None and (state.is_cancelling() or state.is_cancelled())

@@ -12,7 +12,7 @@ from tasks.record import current_report
 from tasks.step import step
 
 
-@step("promote", retries_on_lock=True, timeout_s=None, counts_rows=True)
+@step("promote", retries_on_lock=True, counts_rows=True)
 def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) -> Promoted:
     """`performance` is the proof that the gate was passed; it also draws the edge in the run's graph."""
     raise_if_cancelled(at_once=True)
@@ -21,6 +21,6 @@ def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) 
     return promoted
 
 
-@step("verify live", cancellable=False)
+@step("verify live", retries_on_lock=True, cancellable=False)
 def verify_live(promoted: Promoted) -> Verified:
     return verification.verify_live(promoted)

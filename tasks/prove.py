@@ -13,6 +13,8 @@ from tasks.record import current_report, progress
 from tasks.step import step
 
 TOOL_TIMEOUT_S = 60.0
+MEMORY_S = 2.0
+"""How long the tools are called to see whether memory grows."""
 
 
 @step("copy for the tools")
@@ -53,6 +55,6 @@ def check_constraints(scratch: Scratch) -> None:
 
 @step("check performance")
 def check_performance(scratch: Scratch, probes: Sequence[Probe], results: Sequence[ToolResult]) -> Performance:
-    measured = performance.check_performance(scratch, probes, results, progress("performance"))
+    measured = performance.check_performance(scratch, probes, results, progress("performance"), MEMORY_S)
     current_report.get().latencies = measured.latencies
     return measured

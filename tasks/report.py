@@ -13,19 +13,19 @@ from tasks.step import step
 
 @step("report {when}", cancellable=False)
 def report(when: str) -> Report:
-    """Writes the report into the run's directory, where there is one, and once the run has ended into Prefect's UI."""
+    """Writes the report into the run's directory, where there is one."""
     written = current_report.get()
     if written.directory is not None and written.directory.is_dir():
         written.write(written.directory)
-    if written.outcome is not None:
-        publish(written)
     return written
 
 
 def report_outcome() -> None:
-    """Adds the outcome to the report; a failure is a finding, never an error: the run has ended already."""
-    try:
-        report("the outcome")
-    except Exception as error:
-        logger.warning("the report could not be written: {}", error)
-        current_report.get().add_findings([Finding("report_failed", f"the report could not be written: {error}")])
+    """Adds the outcome to the report and shows it in Prefect's UI; a failure is a finding: the run has ended."""
+    written = current_report.get()
+    for where, act in (("written", lambda: report("the outcome")), ("shown in Prefect's UI", lambda: publish(written))):
+        try:
+            act()
+        except Exception as error:
+            logger.warning("the report could not be {}: {}", where, error)
+            written.add_findings([Finding("report_failed", f"the report could not be {where}: {error}")])

@@ -15,7 +15,7 @@ from migrator.restoration import Restored
 from tasks.step import step
 
 
-@step("restore ({reason})", retries_on_lock=True, timeout_s=None, cancellable=False)
+@step("restore ({reason})", retries_on_lock=True, cancellable=False)
 def restore(live: Live, reason: str) -> Restored:
     return restoration.restore(live.database, live.application, live.run_id, live.directory)
 

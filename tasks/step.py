@@ -30,8 +30,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LOCK_RETRY_DELAYS_S = [0.2, 0.4, 0.8]
-TIMEOUT_S = 6 * 3600.0
-"""No step of a sound run takes this long; one that does must not hold a night's work for ever."""
 
 
 def is_locked(task: Any, task_run: Any, state: Any) -> bool:
@@ -44,7 +42,7 @@ def step(
     name: str,
     *,
     retries_on_lock: bool = False,
-    timeout_s: float | None = TIMEOUT_S,
+    timeout_s: float | None = None,
     cancellable: bool = True,
     counts_rows: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:

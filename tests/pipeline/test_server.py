@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows import server
+from tests.pipeline.programs import ends_within
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,20 +66,6 @@ def start_run(home: Path, script: str, **settings: str) -> subprocess.Popen[str]
     )
 
 
-def becomes_true(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
-def is_gone(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return state.strip()[:1] in ("", "Z")
-
-
 def answers(api_url: str) -> bool:
     with urllib.request.urlopen(f"{api_url}/health", timeout=5) as response:
         return response.status == 200
@@ -102,13 +89,13 @@ def test_ctrl_c_leaves_the_server_up_and_a_killed_run_takes_it_along(home: Path)
     os.killpg(run.pid, signal.SIGINT)
     assert run.stdout.readline() == "interrupted\n"
     assert answers(api_url)
-    assert not is_gone(int(pid))
+    assert not ends_within(int(pid), 0)
 
     run.kill()
     killed_at = time.monotonic()
     assert run.stdout.read() == "", "the server holds the run's stdout"
     assert time.monotonic() - killed_at < 1.0
-    assert becomes_true(lambda: is_gone(int(pid)), timeout_s=3.0)
+    assert ends_within(int(pid), 3.0)
     run.communicate()
 
 
@@ -117,7 +104,7 @@ def test_a_run_killed_while_its_server_starts_takes_it_along(home: Path) -> None
     assert run.stdout is not None
     pid = int(run.stdout.readline())
     run.kill()
-    assert becomes_true(lambda: is_gone(pid), timeout_s=3.0)
+    assert ends_within(pid, 3.0)
     run.communicate()
 
 

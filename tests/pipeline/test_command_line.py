@@ -1,0 +1,201 @@
+"""The command line: exit codes, JSON, and what is answered without Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flows.migrate
+from migrator.lock import locked
+from migrator.ltmc import LTMC
+from tests.pipeline.programs import ROOT, output_of, stopping
+from tests.pipeline.runs import beside, columns, content
+
+pytestmark = pytest.mark.usefixtures("server")
+
+KEYS = {"run_id", "database", "from_version", "to_version", "outcome", "error", "backup", "steps", "tools", "promote"}
+KEYS |= {"findings"}
+
+
+def migrate(database: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    with stopping("", database, *arguments) as program:
+        return program.ends()
+
+
+def changed(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_the_json_has_the_keys_that_scripts_rely_on(demo: Path) -> None:
+    code, report = migrate(demo, "--report", str(demo.with_name("copy.json")))
+    assert (code, report["outcome"], report["error"]) == (0, "migrated", None)
+    assert set(report) >= KEYS
+    assert (report["database"], report["from_version"], report["to_version"]) == (str(demo), 0, 1)
+    assert set(report["backup"]) == {"path", "sha256"}
+    assert set(report["steps"][0]) == {"name", "seconds", "rows"}
+    assert set(report["tools"][0]) == {"name", "status", "reason", "before", "after", "p50_ms", "p95_ms"}
+    assert len(report["tools"]) == 28
+    assert set(report["promote"]) == {"strategy", "lock_ms", "rows"}
+    assert (report["promote"]["strategy"], report["promote"]["rows"]) == ("one_transaction", 100)
+    assert set(report["findings"][0]) == {"code", "message", "count"}
+    assert json.loads(demo.with_name("copy.json").read_text()) == report
+
+    directory = Path(report["backup"]["path"]).parent
+    stored = json.loads((directory / "report.json").read_text())
+    assert (stored["outcome"], stored["run_id"]) == ("migrated", report["run_id"])
+    page = (directory / "report.html").read_text()
+    assert report["run_id"] in page
+    assert "log_code_attempt" in page
+    assert not [mark for mark in ("src=", 'href="http', "<link", "@import", "url(") if mark in page]
+
+    _, back = migrate(demo, "--to", "0000")
+    assert (back["outcome"], back["from_version"], back["to_version"]) == ("migrated", 1, 0)
+    assert "tags" not in columns(demo)
+
+
+WATCHED = """
+import sys
+from flows.command_line import main
+code = main(sys.argv[1:])
+print("prefect" in sys.modules, "jinja2" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_second_run_changes_no_byte_and_never_loads_prefect(demo: Path) -> None:
+    assert flows.migrate.migrate.fn(flows.migrate.MigrationRequest(database=demo))["outcome"] == "migrated"
+    before = demo.read_bytes()
+    second = subprocess.run(
+        [sys.executable, "-c", WATCHED, "--database", str(demo), "--json"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (second.returncode, json.loads(second.stdout)["outcome"]) == (0, "up_to_date")
+    assert second.stderr == "False False\n"
+    assert demo.read_bytes() == before
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(demo: Path) -> None:
+    before = demo.read_bytes()
+    code, stdout, stderr = output_of("flows.migrate", demo.parent, "--database", str(demo), "--dry-run")
+    assert (code, stderr) == (0, "")
+    assert "planned, nothing changed" in stdout
+    assert "CREATE INDEX idx_codepatterns_result ON" in stdout
+    code, stdout, _ = output_of("flows.migrate", demo.parent, "--database", str(demo), "--dry-run", "--json")
+    assert (code, json.loads(stdout)["outcome"]) == (0, "planned")
+    assert demo.read_bytes() == before
+    assert [p.name for p in demo.parent.iterdir() if p.name.startswith("demo.db")] == ["demo.db"]
+
+
+def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
+    changed(demo, "UPDATE CodePatterns SET result = 'meh' WHERE id = 1")
+    before = content(demo)
+    code, report = migrate(demo)
+    assert (code, report["outcome"], report["backup"]) == (2, "refused", None)
+    assert "'meh' (1 rows)" in report["error"]
+    assert "--map-result" in report["error"]
+    assert (content(demo), beside(demo)) == (before, [])
+    code, report = migrate(demo, "--map-result", "meh=null", "--truncate-times", "--null-duplicate-vector-ids")
+    assert (code, report["outcome"]) == (0, "migrated")
+    with closing(sqlite3.connect(demo)) as connection:
+        assert connection.execute("SELECT result FROM CodePatterns WHERE id = 1").fetchone() == (None,)
+        cut = "SELECT count(*) FROM CodePatterns n JOIN CodePatterns_legacy o USING (id) "
+        cut += "WHERE o.execution_time = 1.001 AND n.execution_time_ms = 1000"
+        assert connection.execute(cut).fetchone()[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no-such-option"], "unrecognized arguments: --no-such-option"),
+        (["--to", "last"], "--to: "),
+        (["--to", "-1"], "--to: "),
+        (["--max-lock-ms", "0"], "--max-lock-ms: "),
+        (["--map-result", "meh"], "--map-result: 'meh' is not VALUE=pass"),
+        (["--demo", "many"], "argument --demo: invalid _rows value: 'many'"),
+        (["--dat", "x.db"], "unrecognized arguments: --dat x.db"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    code, stdout, stderr = output_of("flows.migrate", tmp_path, *arguments)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "wanted"),
+    [
+        (["--database", "a.db"], {"LTMC_DATABASE": "b.db", "DB_PATH": "c.db"}, "a.db"),
+        ([], {"LTMC_DATABASE": "b.db", "DB_PATH": "c.db"}, "b.db"),
+        ([], {"LTMC_DATABASE": "", "DB_PATH": "c.db"}, "c.db"),
+        ([], {}, "ltmc.db"),
+    ],
+)
+def test_the_database_is_the_one_named_first(
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], wanted: str
+) -> None:
+    for name in ("a.db", "b.db", "c.db", "ltmc.db"):
+        LTMC.make_demo(tmp_path / name, 1)
+    code, stdout, _ = output_of("flows.migrate", tmp_path, *arguments, "--dry-run", "--json", **settings)
+    assert (code, json.loads(stdout)["database"]) == (0, str(tmp_path / wanted))
+
+
+def test_a_demo_starts_afresh_on_what_an_earlier_one_left(tmp_path: Path) -> None:
+    code, stdout, stderr = output_of("tests.pipeline.stopping_run", tmp_path, "", "--demo", "5", "--json")
+    assert code == 0, stderr
+    report = json.loads(stdout)
+    assert (report["outcome"], report["promote"]["rows"]) == ("migrated", 5)
+    assert beside(tmp_path / "demo" / "ltmc.db") == ["ltmc.db.backups"]
+    code, stdout, _ = output_of("flows.migrate", tmp_path, "--demo", "7", "--dry-run", "--json")
+    assert (code, json.loads(stdout)["outcome"]) == (0, "planned")
+    assert beside(tmp_path / "demo" / "ltmc.db") == []
+    with closing(sqlite3.connect(tmp_path / "demo" / "ltmc.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM CodePatterns").fetchone() == (7,)
+
+
+def test_a_demo_that_is_being_migrated_is_left_alone(tmp_path: Path) -> None:
+    database = tmp_path / "demo" / "ltmc.db"
+    database.parent.mkdir()
+    LTMC.make_demo(database, 5)
+    before = database.read_bytes()
+    with locked(database):
+        code, stdout, stderr = output_of("flows.migrate", tmp_path, "--demo", "--json")
+    assert (code, json.loads(stdout)["outcome"]) == (2, "refused"), stderr
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("prepare", [lambda path: None, lambda path: path.mkdir(), lambda path: path.touch()])
+def test_what_is_no_database_is_refused_without_a_trace(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
+    prepare(tmp_path / "x.db")
+    there = sorted(os.listdir(tmp_path))
+    code, stdout, stderr = output_of("flows.migrate", tmp_path, "--database", "x.db")
+    assert (code, stdout) == (2, "")
+    assert "refused, nothing changed" in stderr
+    assert "Traceback" not in stderr
+    assert [name for name in sorted(os.listdir(tmp_path)) if not name.startswith("stderr")] == there
+
+
+def test_a_server_that_cannot_be_started_refuses(demo: Path) -> None:
+    home = demo.with_name("a file")
+    home.touch()
+    with stopping("", demo, PREFECT_API_URL=None, PREFECT_HOME=str(home)) as program:
+        code, report = program.ends()
+    assert (code, report["outcome"]) == (2, "refused")
+    assert "nothing was changed" in report["error"]
+    assert beside(demo) == []
+
+
+def test_a_report_that_cannot_be_written_is_a_finding(demo: Path) -> None:
+    code, report = migrate(demo, "--dry-run", "--report", str(demo.with_name("none") / "report.json"))
+    assert (code, report["outcome"]) == (0, "planned")
+    assert [finding["code"] for finding in report["findings"]] == ["report_failed"]

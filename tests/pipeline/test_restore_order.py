@@ -1,0 +1,135 @@
+"""`flows.restore`: an operator's order, carried out without Prefect."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flows.restore
+from flows.migrate import migrate
+from flows.request import MigrationRequest, RestoreRequest
+from migrator import connect
+from migrator.journal import Journal, journal_path, write_journal
+from migrator.lock import locked
+from tests.pipeline.programs import ROOT
+from tests.pipeline.runs import COLUMNS_AFTER, columns, content
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture
+def backup(demo: Path) -> Path:
+    """The backup of the migration that `demo` has had."""
+    report = migrate.fn(MigrationRequest(database=demo))
+    return Path(report["backup"]["path"])
+
+
+def restore(database: Path, backup: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", "flows.restore", "--database", str(database), "--backup", str(backup), "--json"]
+    ended = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stderr == ""
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def test_an_order_that_would_discard_later_writes_is_refused(demo: Path, backup: Path) -> None:
+    before = demo.read_bytes()
+    code, result = restore(demo, backup)
+    assert (code, result["outcome"], result["present"]) == (2, "refused", None)
+    assert "differs from the backup in the schema, CodePatterns" in result["error"]
+    assert "--discard-later-writes" in result["error"]
+    assert demo.read_bytes() == before
+
+
+def test_discarding_later_writes_saves_the_present_state_first(demo: Path, backup: Path) -> None:
+    migrated = content(demo)
+    journal_path(demo).touch()
+    code, result = restore(demo, backup, "--discard-later-writes")
+    assert (code, result["outcome"], result["error"]) == (0, "restored", None)
+    assert content(demo) == content(backup)
+    assert "tags" not in columns(demo)
+    assert content(Path(result["present"])) == migrated
+    assert not journal_path(demo).exists()
+
+    code, result = restore(demo, backup)
+    assert (code, result["outcome"], result["present"]) == (0, "same", None)
+    # And forward again from there.
+    assert migrate.fn(MigrationRequest(database=demo))["outcome"] == "migrated"
+    assert columns(demo) == COLUMNS_AFTER
+
+
+def test_a_damaged_database_is_replaced_and_its_bytes_are_kept(demo: Path, backup: Path) -> None:
+    with demo.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+    damaged = demo.read_bytes()
+    code, result = restore(demo, backup)
+    assert (code, result["outcome"]) == (2, "refused")
+    code, result = restore(demo, backup, "--discard-later-writes")
+    assert (code, result["outcome"]) == (0, "restored"), result
+    assert content(demo) == content(backup)
+    assert len(Path(result["present"]).read_bytes()) == len(damaged)
+
+
+@pytest.mark.parametrize(
+    "damage", ["a flipped byte", "no manifest and damaged", "a broken manifest", "missing", "folder"]
+)
+def test_a_backup_that_is_not_sound_is_refused(demo: Path, backup: Path, damage: str) -> None:
+    before = demo.read_bytes()
+    if damage in ("a flipped byte", "no manifest and damaged"):
+        with backup.open("r+b") as file:
+            file.seek(5000)
+            file.write(b"\xff" * 5000)
+    if damage == "no manifest and damaged":
+        backup.with_name("manifest.json").unlink()
+    if damage == "a broken manifest":
+        backup.with_name("manifest.json").write_text("{")
+    chosen = {"missing": backup.with_name("none.db"), "folder": backup.parent}.get(damage, backup)
+    code, result = restore(demo, chosen, "--discard-later-writes")
+    assert (code, result["outcome"], result["present"]) == (2, "refused", None)
+    assert demo.read_bytes() == before
+
+
+def test_an_order_during_a_run_is_refused(demo: Path, backup: Path) -> None:
+    with locked(demo):
+        code, result = restore(demo, backup, "--discard-later-writes")
+    assert (code, result["outcome"]) == (2, "refused")
+    assert "is already under way" in result["error"]
+
+
+def test_an_order_for_a_missing_database_is_refused_and_makes_nothing(backup: Path, tmp_path: Path) -> None:
+    there = sorted(tmp_path.iterdir())
+    code, result = restore(tmp_path / "none.db", backup)
+    assert (code, result["outcome"]) == (2, "refused")
+    assert "no database at" in result["error"]
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_database_that_stays_locked_is_no_failed_restore(
+    demo: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_journal(demo, Journal("abc", "20250101T000000Z-abc", "now"))
+    monkeypatch.setitem(connect.opened.__wrapped__.__kwdefaults__, "timeout_s", 0.05)  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(demo, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        result = flows.restore.restore(RestoreRequest(database=demo, backup=backup, discard_later_writes=True))
+    assert result["outcome"] == "refused"
+    assert "nothing was changed; try again" in str(result["error"])
+    assert journal_path(demo).exists()
+
+
+def test_an_order_that_fails_says_what_to_do_by_hand(demo: Path, backup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*paths: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("migrator.return_to_backup.copy_back", full)
+    result = flows.restore.restore(RestoreRequest(database=demo, backup=backup, discard_later_writes=True))
+    assert result["outcome"] == "restore_failed"
+    assert f"stop the application, then: sqlite3 {demo} \".restore '{backup}'\"" in str(result["error"])
+    assert flows.restore._EXIT_CODES["restore_failed"] == 3

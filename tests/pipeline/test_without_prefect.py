@@ -1,0 +1,74 @@
+"""Outside a flow run the flow's body is the same pipeline, without a server and without one call to an API."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.ending import report_to_fill
+from flows.migrate import migrate
+from flows.request import MigrationRequest
+from migrator import candidate
+from migrator.errors import RefusedError
+from migrator.report import Report
+from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
+
+pytestmark = pytest.mark.usefixtures("quick", "no_sockets")
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a socket was made")
+
+    monkeypatch.setattr(socket, "socket", denied)
+    monkeypatch.setattr(socket, "create_connection", denied)
+
+
+def test_the_plain_function_migrates_and_goes_back(demo: Path) -> None:
+    before = content(demo)
+    report = migrate.fn(MigrationRequest(database=demo))
+    assert (report["outcome"], report["from_version"], report["to_version"]) == ("migrated", 0, 1)
+    assert columns(demo) == COLUMNS_AFTER
+    assert len([step for step in report["steps"] if step["name"].startswith("add column ")]) == 6
+    assert migrate.fn(MigrationRequest(database=demo))["outcome"] == "up_to_date"
+    assert migrate.fn(MigrationRequest(database=demo, to=0))["outcome"] == "migrated"
+    fingerprint, rows = content(demo)
+    assert fingerprint == before[0]
+    assert rows["CodePatterns"] == before[1]["CodePatterns"]
+    assert migrate.fn(MigrationRequest(database=demo))["outcome"] == "migrated"
+    assert columns(demo) == COLUMNS_AFTER
+
+
+def test_the_plain_function_restores(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(demo)
+    monkeypatch.setattr(candidate, "create_indexes", lambda *_: 1 / 0)
+    report = Report(str(demo))
+    token = report_to_fill.set(report)
+    with pytest.raises(ZeroDivisionError):
+        migrate.fn(MigrationRequest(database=demo))
+    report_to_fill.reset(token)
+    assert (report.outcome, report.task_runs, report.flow_run_id) == ("restored", 0, None)
+    assert [step.name for step in report.steps[-2:]] == ["restore (ZeroDivisionError)", "report the outcome"]
+    assert content(demo) == before
+
+
+def test_a_dry_run_writes_nothing(demo: Path) -> None:
+    before = demo.read_bytes()
+    report = migrate.fn(MigrationRequest(database=demo, dry_run=True))
+    assert report["outcome"] == "planned"
+    assert demo.read_bytes() == before
+    assert beside(demo) == []
+
+
+def test_a_missing_database_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    report = Report("")
+    token = report_to_fill.set(report)
+    with pytest.raises(RefusedError, match="no database at"):
+        migrate.fn(MigrationRequest(database=tmp_path / "none.db"))
+    report_to_fill.reset(token)
+    assert report.outcome == "refused"
+    assert list(tmp_path.iterdir()) == []

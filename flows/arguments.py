@@ -48,6 +48,8 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
             help=f"Make an un-migrated database of ROWS rows (default {DEMO_ROWS}) in demo/ and migrate it.",
         )
     options = parser.parse_args(arguments)
+    if demo and options.demo is not None and options.database is not None:
+        parser.error("--demo makes its own database; leave --database out")
     given: dict[str, Any] = {
         name: value for name in model.model_fields if (value := getattr(options, name)) is not None
     }

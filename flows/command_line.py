@@ -18,18 +18,20 @@ from loguru import logger
 
 from flows.arguments import parse
 from flows.recording import leave, wait_until_recorded
-from flows.request import MigrationRequest
+from flows.request import MigrationRequest, real_file
 from flows.server import OwnServer, ServerStartError, listening_server, use, without_heartbeats
 from flows.terminal import Terminal
 from migrator.errors import RefusedError
+from migrator.files import write_private
 from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
 from migrator.ltmc import LTMC
-from migrator.preflight import preflight
+from migrator.preflight import BACKUPS_SUFFIX, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 
 _RECORDING_TIMEOUT_S = 30.0
+_DATABASE_FILES = ("", "-wal", "-shm", "-journal", ".migrating", ".migration-lock", BACKUPS_SUFFIX)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,10 +41,15 @@ def main(arguments: Sequence[str]) -> int:
     report = Report(str(request.database))
     # SIGTERM ends the run as Ctrl-C does; inside the flow Prefect turns it into an error of its own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminal that is gone is no reason to leave the run half done, unless nohup asked for that.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         if options.demo is not None:
             request = _with_demo(request, options.demo)
             report.database = str(request.database)
+        if _report_in_the_way(request):
+            raise RefusedError(f"--report {request.report} would replace a database's file", "name another file")
         if not _answered_without_prefect(request, report):
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
@@ -134,10 +141,27 @@ def _with_demo(request: MigrationRequest, rows: int) -> MigrationRequest:
     return request.model_copy(update={"database": fresh_demo(Path("demo"), rows, LTMC)})
 
 
+def _report_in_the_way(request: MigrationRequest) -> bool:
+    """Whether the report would be written over a database, over a file that belongs to one, or among the backups."""
+    if request.report is None:
+        return False
+    path, database = real_file(request.report), request.real_database
+    own = {database.with_name(database.name + suffix) for suffix in _DATABASE_FILES}
+    return path in own or own & set(path.parents) != set() or path.is_dir() or _is_database(path)
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(15) == b"SQLite format 3"
+    except FileNotFoundError:
+        return False
+
+
 def _tell(report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace) -> None:
-    if request.report is not None:
+    if request.report is not None and not _report_in_the_way(request):
         try:
-            request.report.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+            write_private(request.report, json.dumps(report.as_json(), indent=2) + "\n")
         except OSError as error:
             report.add_findings([Finding("report_failed", f"{request.report} could not be written: {error.strerror}")])
     if options.json:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from migrator.application import Application
+from migrator.errors import RefusedError
 from migrator.lock import locked
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".migrating", ".backups")
+_MARK = ".made-by-flows-migrate"
 
 
 def fresh_demo(folder: Path, rows: int, application: Application) -> Path:
     """Afterwards `folder` holds a new un-migrated database of `rows` rows, and nothing of an earlier demo.
 
-    Removes only what a demo makes. Raises RefusedError while a run is under way on it.
+    Removes only what a demo made. Raises RefusedError, with nothing removed, for a symlink, for a database that no
+    demo made, and while a run is under way on it.
     """
+    database = folder / f"{application.name}.db"
+    mark = folder / _MARK
+    if folder.is_symlink() or database.is_symlink() or (os.path.lexists(database) and not mark.is_file()):
+        raise RefusedError(f"{database} was not made by a demo", "move it away, or run the demo in another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    database = (folder / f"{application.name}.db").resolve()
+    mark.touch()
     if database.exists():
-        with locked(database):
-            for suffix in _BESIDE:
-                path = database.with_name(database.name + suffix)
-                if path.is_dir():
+        with locked(database.resolve()):
+            for path in (database.with_name(database.name + suffix) for suffix in _BESIDE):
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
     application.make_demo(database, rows)
-    return folder / database.name
+    return database

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +14,7 @@ from prefect.states import Cancelled
 
 from flows.request import MigrationRequest
 from migrator import ledger, restoration, verification
-from migrator.connect import opened
+from migrator.connect import is_passing, opened
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
 from migrator.preflight import Live
@@ -22,6 +23,8 @@ from tasks.cancellation import RunCancelledError, is_cancelled
 from tasks.record import current_report
 from tasks.report import report_outcome
 from tasks.restore import restore, undisturbed
+
+_UNCHECKED = "checks_left"
 
 report_to_fill: ContextVar[Report | None] = ContextVar("report_to_fill", default=None)
 """A report that the caller of the flow holds, because Prefect hands back a state and not what the run recorded."""
@@ -48,14 +51,16 @@ class Run:
         self._live = live
         self.report.describe(live)
 
-    def end(self, outcome: str) -> dict[str, Any] | State[Any]:
+    def end(self, outcome: str, checked: bool = True) -> dict[str, Any] | State[Any]:
         """The run reached its end; returns the report. What goes wrong from here on is a finding.
+
+        Where live could not be `checked` after the promotion its journal stays, and the next start does that.
 
         Where the run was cancelled after the promotion it returns a Cancelled state: Prefect accepts no other.
         """
         self.report.running = "finish"
         self.report.outcome = outcome
-        if outcome == MIGRATED and self.live is not None:
+        if outcome == MIGRATED and self.live is not None and checked:
             self._clean_up(self.live)
         report_outcome()
         if outcome == MIGRATED and is_cancelled(at_once=True):
@@ -70,47 +75,59 @@ class Run:
         """
         self.report.failed_step = self.report.running
         with undisturbed():
-            if self._stands(error):
-                self.report.add_findings([Finding("disturbed", f"after the promotion came {_text(error)}; it stands")])
-                return self.end(MIGRATED)
-            self.report.outcome, failure = self._undo(error)
-            self.report.error = str(failure) if failure is not error else self._described(error)
+            standing = self._standing(error)
+            if standing is not None:
+                self.report.add_findings([standing])
+                return self.end(MIGRATED, checked=standing.code != _UNCHECKED)
+            failure = self._undo(error)
             logger.error("{}", self.report.error)
             report_outcome()
         if isinstance(error, RunCancelledError):
             return Cancelled(message=f"{self.report.outcome}: {self.report.error}")
         raise failure
 
-    def _stands(self, error: BaseException) -> bool:
-        """Whether the promotion is in live for good: COMMIT is the point of no return, only a failed check reverses."""
+    def _standing(self, error: BaseException) -> Finding | None:
+        """What there is to say of a promotion that is in live for good; None where there is none, or where it must go.
+
+        COMMIT is the point of no return for signals, timeouts and locks; only a failed check of live reverses.
+        """
         if self.live is None or self._refused(error):
-            return False
-        disturbed = not isinstance(error, Exception) or isinstance(error, TimeoutError)
+            return None
+        disturbed = not isinstance(error, Exception) or isinstance(error, TimeoutError) or _is_lock(error)
         if not disturbed and self.report.running == "verify_live":
-            return False
+            return None
         try:
             with opened(self.live.database, read_only=True) as connection:
                 if ledger.read_run(connection, self.live.run_id) is None:
-                    return False
+                    return None
             verification.verify(self.live.database, self.live.application, self.live.run_id)
         except (sqlite3.Error, MigratorError) as fault:
+            if _is_lock(fault) and self.report.promoted is not None:
+                return Finding(
+                    _UNCHECKED, f"{_text(fault)}; the promotion stands, the next start checks it and ends this run"
+                )
             logger.error("after {}: {}", _text(error), fault)
-            return False
-        return True
+            return None
+        return Finding("disturbed", f"after the promotion came {_text(error)}; it stands")
 
-    def _undo(self, error: BaseException) -> tuple[str, BaseException]:
-        """The outcome, and the error that the run ends with."""
-        if self.live is None:
-            return (RESTORE_FAILED if isinstance(error, RestoreError) else REFUSED), error
-        if self._refused(error):
-            restoration.discard(self.live.database, self.live.directory)
-            self.report.backup = None
-            return REFUSED, error
-        try:
-            self.report.add_findings(restore(self.live, type(error).__name__).findings)
-        except BaseException as second:
-            return RESTORE_FAILED, self._both(error, second)
-        return RESTORED, error
+    def _undo(self, error: BaseException) -> BaseException:
+        """Brings live back, and puts outcome and error into the report; returns the error that the run ends with."""
+        report, live = self.report, self.live
+        report.error = _text(error)
+        if live is None:
+            report.outcome = RESTORE_FAILED if isinstance(error, RestoreError) else REFUSED
+        elif self._refused(error):
+            report.outcome, report.backup = REFUSED, None
+            self._noting_faults(lambda: restoration.discard(live.database, live.directory))
+        else:
+            try:
+                report.add_findings(restore(live, type(error).__name__).findings)
+            except BaseException as second:
+                report.outcome, failure = RESTORE_FAILED, self._both(error, second)
+                report.error = str(failure)
+                return failure
+            report.outcome, report.error = RESTORED, self._described(error)
+        return error
 
     def _refused(self, error: BaseException) -> bool:
         """Whether the run ended before anything but the backup was made, because of what is in the database."""
@@ -133,20 +150,27 @@ class Run:
 
     def _described(self, error: BaseException) -> str:
         """The error, with where it came from and where the data is now."""
-        if self.report.outcome in (REFUSED, RESTORE_FAILED):
-            return _text(error)
         backup = "" if self.report.backup is None else f"; the backup is {self.report.backup.path}"
         return f"{self.report.failed_step} failed: {_text(error)}; {self.report.database} is as before{backup}"
 
     def _clean_up(self, live: Live) -> None:
+        self._noting_faults(lambda: restoration.finish(live.database, live.directory))
+
+    def _noting_faults(self, clean_up: Callable[[], None]) -> None:
         try:
-            restoration.finish(live.database, live.directory)
+            clean_up()
         except Exception as error:
             self.report.add_findings([Finding("clean_up_failed", f"the next start ends this run: {error}")])
+
+
+def _is_lock(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and is_passing(error)
 
 
 def _text(error: BaseException) -> str:
     """The message; of errors that are not this project's own, the type as well."""
     if isinstance(error, MigratorError):
         return str(error)
+    if _is_lock(error):
+        return f"another connection kept the database locked ({error}); end its transaction, then start again"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

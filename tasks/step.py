@@ -29,7 +29,8 @@ forward_to_prefect()
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LOCK_RETRY_DELAYS_S = [0.2, 0.4, 0.8]
+LOCK_RETRY_DELAYS_S = [0.3, 1.0, 3.0]
+"""A COMMIT gives up after 50 ms, so that it keeps no reader out: these are what it waits for a long reader."""
 
 
 def is_locked(task: Any, task_run: Any, state: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Keeps the tests away from what belongs to the user, and makes a skipped test fail in CI."""
+"""Keeps the tests away from what belongs to the user; in CI a test that is skipped for want of a program fails."""
 
 import os
 import shutil
@@ -13,6 +13,8 @@ os.environ.update(PREFECT_HOME=PREFECT_HOME, PREFECT_SERVER_ANALYTICS_ENABLED="f
 for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "LTMC_DATABASE", "DB_PATH"):
     os.environ.pop(name, None)
 
+# Not part of the project: a clone without it has only the demo database to test on.
+REAL_DATABASE_ABSENT = "the real database is not beside the checkout"
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -30,6 +32,8 @@ def pytest_runtest_setup(item):
 def _failed_if_skipped(report):
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if REAL_DATABASE_ABSENT in reason:
+            return report
         report.outcome, report.longrepr = "failed", f"skipped in CI, where every test must run: {reason}"
     return report
 

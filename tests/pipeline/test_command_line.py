@@ -165,8 +165,7 @@ def test_a_demo_starts_afresh_on_what_an_earlier_one_left(tmp_path: Path) -> Non
 
 def test_a_demo_that_is_being_migrated_is_left_alone(tmp_path: Path) -> None:
     database = tmp_path / "demo" / "ltmc.db"
-    database.parent.mkdir()
-    LTMC.make_demo(database, 5)
+    assert output_of("flows.migrate", tmp_path, "--demo", "5", "--dry-run")[0] == 0
     before = database.read_bytes()
     with locked(database):
         code, stdout, stderr = output_of("flows.migrate", tmp_path, "--demo", "--json")

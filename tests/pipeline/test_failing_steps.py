@@ -191,6 +191,40 @@ def test_an_error_of_any_kind_after_the_commit_leaves_the_migration(
     assert columns(demo) == COLUMNS_AFTER
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), sqlite3.OperationalError("database is locked")])
+def test_a_lock_on_live_after_the_commit_reverses_nothing(
+    demo: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr("tasks.step.LOCK_RETRY_DELAYS_S", [0, 0, 0])
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[attr-defined]
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    broken(monkeypatch, "verification.verify_live", error)
+    broken(monkeypatch, "verification.verify", locked)
+    ended = run(demo)
+    monkeypatch.undo()
+    assert (ended.error, ended.report.outcome, ended.report.exit_code) == (None, "migrated", 0)
+    assert [f.code for f in ended.report.findings if f.code == "checks_left"] == ["checks_left"]
+    assert ended.task_runs("restore") == []
+    assert columns(demo) == COLUMNS_AFTER
+    assert journal.read_journal(demo) is not None
+    again = run(demo)
+    assert again.report.outcome == "up_to_date"
+    assert [r.name for r in again.task_runs("recover")] == [f"recover {demo}"]
+    assert journal.read_journal(demo) is None
+
+
+def test_a_clean_up_that_fails_masks_no_refusal(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RefusedError("a value does not fit")
+    broken(monkeypatch, "inspection.inspect", error)
+    broken(monkeypatch, "restoration.discard", OSError(30, "Read-only file system"))
+    ended = run(demo)
+    assert ended.error is error
+    assert (ended.report.outcome, ended.report.exit_code) == ("refused", 2)
+    assert ended.report.error == "a value does not fit"
+    assert [f.code for f in ended.report.findings] == ["clean_up_failed"]
+
+
 def test_a_failed_restore_carries_both_errors_and_the_next_start_recovers(
     demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

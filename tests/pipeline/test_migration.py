@@ -115,7 +115,7 @@ def test_live_has_the_plans_columns_in_the_plans_order_and_four_indexes(migrated
     assert beside(database) == ["demo.db.backups"]
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="needs the application's real database in ../shared/data")
+@pytest.mark.skipif(not REAL.exists(), reason="the real database is not beside the checkout")
 @pytest.mark.usefixtures("server")
 def test_the_real_database_is_migrated_and_its_other_tables_are_untouched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -58,7 +58,7 @@ def test_the_ten_tables_are_there_and_sound(connection):
     assert values(connection, "PRAGMA journal_mode") == ["delete"]
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real database is not part of the repository")
+@pytest.mark.skipif(not REAL.exists(), reason="the real database is not beside the checkout")
 def test_the_tables_are_those_of_the_real_database_letter_for_letter(connection):
     with closing(sqlite3.connect(f"file:{REAL}?mode=ro&immutable=1", uri=True)) as real:
         assert stored_tables(connection) == stored_tables(real)

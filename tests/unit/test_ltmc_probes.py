@@ -84,7 +84,7 @@ def test_no_tool_fails_on_a_migrated_database(migrated):
     assert failures(migrated) == {}
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real database is not part of the repository")
+@pytest.mark.skipif(not REAL.exists(), reason="the real database is not beside the checkout")
 def test_the_real_database_behaves_as_measured():
     with closing(in_memory(REAL.read_bytes())) as connection:
         assert failures(connection) == BROKEN_BY_THE_OLD_SCHEMA

@@ -10,6 +10,7 @@ from typing import Any
 from loguru import logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 
 from flows.request import MigrationRequest
@@ -151,7 +152,8 @@ class Run:
     def _described(self, error: BaseException) -> str:
         """The error, with where it came from and where the data is now."""
         backup = "" if self.report.backup is None else f"; the backup is {self.report.backup.path}"
-        return f"{self.report.failed_step} failed: {_text(error)}; {self.report.database} is as before{backup}"
+        ended = f"failed: {_text(error)}" if isinstance(error, Exception) else f"was stopped by {_text(error)}"
+        return f"{self.report.failed_step} {ended}; {self.report.database} is as before{backup}"
 
     def _clean_up(self, live: Live) -> None:
         self._noting_faults(lambda: restoration.finish(live.database, live.directory))
@@ -173,4 +175,8 @@ def _text(error: BaseException) -> str:
         return str(error)
     if _is_lock(error):
         return f"another connection kept the database locked ({error}); end its transaction, then start again"
+    if isinstance(error, KeyboardInterrupt):
+        return "Ctrl-C"
+    if isinstance(error, TerminationSignal):
+        return "SIGTERM"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -55,7 +55,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None] | None]:
-        """A callback that moves a bar a step, on a terminal; None in a pipe."""
+        """A callback that moves a bar a step, on a terminal; None in a pipe. A step of unknown length pulses."""
         if not self._bars:
             yield None
             return
@@ -67,8 +67,8 @@ class Terminal:
 
             def watch(name: str, done: int, total: int) -> None:
                 if name not in bars:
-                    bars[name] = progress.add_task(name, total=total)
-                progress.update(bars[name], completed=done, total=total)
+                    bars[name] = progress.add_task(name.replace("_", " "), total=None)
+                progress.update(bars[name], completed=done, total=total or None)
 
             yield watch
 

@@ -29,7 +29,7 @@ def preflight(database: Path, application: Application, options: dict[str, Any])
 
 @step("back up {live.database}", retries_on_lock=True, counts_rows=True)
 def back_up(live: Live) -> Backup:
-    backup = current_report.get().backup = backups.back_up(live, progress("back up"))
+    backup = current_report.get().backup = backups.back_up(live, progress("back_up"))
     return backup
 
 

@@ -19,7 +19,7 @@ MEMORY_S = 2.0
 
 @step("copy for the tools")
 def copy_for_tools(candidate: Candidate) -> Scratch:
-    return tools.copy_for_tools(candidate, progress("copy for the tools"))
+    return tools.copy_for_tools(candidate, progress("copy_for_tools"))
 
 
 def validate_tools(scratch: Scratch, probes: Sequence[Probe]) -> list[ToolResult]:
@@ -55,6 +55,6 @@ def check_constraints(scratch: Scratch) -> None:
 
 @step("check performance")
 def check_performance(scratch: Scratch, probes: Sequence[Probe], results: Sequence[ToolResult]) -> Performance:
-    measured = performance.check_performance(scratch, probes, results, progress("performance"), MEMORY_S)
+    measured = performance.check_performance(scratch, probes, results, progress("check_performance"), MEMORY_S)
     current_report.get().latencies = measured.latencies
     return measured

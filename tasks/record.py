@@ -11,7 +11,7 @@ current_report: ContextVar[Report] = ContextVar("current_report")
 """The report of the run under way; steps add themselves to it."""
 
 watch_progress: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("watch_progress", default=None)
-"""Who is told how far a step is: its name, what is done, and of how much."""
+"""Who is told how far a step is: its name, what is done, and of how much (0: nobody knows)."""
 
 
 def progress(name: str) -> Callable[[int, int], None]:

@@ -22,7 +22,7 @@ from prefect.utilities.annotations import opaque
 from migrator.report import StepTaken
 from tasks.cancellation import raise_if_cancelled
 from tasks.log import forward_to_prefect
-from tasks.record import current_report
+from tasks.record import current_report, progress
 
 forward_to_prefect()
 
@@ -59,8 +59,10 @@ def step(
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
-            started = time.perf_counter()
+            started, moved = time.perf_counter(), progress(function.__name__)
+            moved(0, 0)
             result = function(*args, **kwargs)
+            moved(1, 1)
             named = name.format(**signature.bind(*args, **kwargs).arguments)
             _note(named, time.perf_counter() - started, result, result.rows if counts_rows else None)  # type: ignore[attr-defined]
             return result

@@ -21,7 +21,7 @@ def names_and_states(database: Path, name: str) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("moment", [BOUNDARY, STATEMENT])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_before_the_commit_restores_once(demo: Path, name: str, moment: str) -> None:
     before = content(demo)
     with stopping(moment, demo) as program:
@@ -29,8 +29,8 @@ def test_a_signal_before_the_commit_restores_once(demo: Path, name: str, moment:
         program.send(getattr(signal, name))
         code, report = program.ends()
     assert (code, report["outcome"]) == (1, "restored"), program.stderr
-    reason = "TerminationSignal" if name == "SIGTERM" else "KeyboardInterrupt"
-    assert reason in report["error"]
+    reason = "KeyboardInterrupt" if name == "SIGINT" else "TerminationSignal"
+    assert f"was stopped by {'Ctrl-C' if name == 'SIGINT' else 'SIGTERM'}; {demo} is as before" in report["error"]
     assert names_and_states(demo, "restore") == [(f"restore ({reason})", "Completed")]
     assert [step["name"] for step in report["steps"][-2:]] == [f"restore ({reason})", "report the outcome"]
     assert content(demo) == before

@@ -41,7 +41,7 @@ def test_a_terminal_gets_bars(demo: Path) -> None:
     os.close(ours)
     assert child.wait() == 0
     text = seen.decode()
-    for bar in ("back up", "stage", "copy for the tools"):
+    for bar in ("back up", "stage", "convert data", "rebuild table", "copy for tools", "promote"):
         assert bar in text
     assert "100%" in text
     assert "migrated" in text

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -111,9 +111,13 @@ def _applied(connection: sqlite3.Connection, migration_set: str, migration: Migr
 
 
 def record_applied(
-    connection: sqlite3.Connection, migration_set: str, migrations: Sequence[Migration], answers: Answers, entry: Entry
+    connection: sqlite3.Connection,
+    migration_set: str,
+    migrations: Sequence[Migration],
+    answers: Mapping[int, Answers],
+    entry: Entry,
 ) -> None:
-    """Notes `migrations` as applied, in the caller's transaction."""
+    """Notes `migrations` as applied with their answers by version, in the caller's transaction."""
     for statement in _CREATE:
         connection.execute(statement)
     now = str(datetime.now(UTC))
@@ -125,8 +129,8 @@ def record_applied(
         connection.execute(
             "INSERT INTO _migration_history (migration_set, version, name, checksum, answers, schema_before, "
             "schema_after, run_id, backup, seconds, rows, applied_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (migration_set, m.version, m.name, m.checksum, answers.as_json(), entry.schema_before, entry.schema_after,
-             entry.run_id, entry.backup, entry.seconds, entry.rows, now),
+            (migration_set, m.version, m.name, m.checksum, answers[m.version].as_json(), entry.schema_before,
+             entry.schema_after, entry.run_id, entry.backup, entry.seconds, entry.rows, now),
         )  # fmt: skip
 
 
@@ -139,7 +143,7 @@ def record_reversed(
 ) -> None:
     """Notes `migrations` as undone by `run_id`, in the caller's transaction.
 
-    `schema_after` is the fingerprint that the way back leads to. It is not always the one before the way forth: a
+    `schema_after` are the fingerprints that the way back leads to. They are not always those before the way forth: a
     table may have been altered by hand, and a run may undo a part of what another did.
     """
     for m in migrations:
@@ -181,13 +185,16 @@ def undo_run(connection: sqlite3.Connection, migration_set: str, known: Sequence
 
 @dataclass(frozen=True)
 class Run:
-    """What a run promoted: versions in ascending order, in which direction, with which answers and resulting schema."""
+    """What a run promoted: `answers` by version in ascending order, in which direction, and the resulting schema."""
 
-    versions: tuple[int, ...]
+    answers: Mapping[int, Answers]
     reverse: bool
-    answers: Answers
     schema_before: str
     schema_after: str
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        return tuple(self.answers)
 
 
 def read_run(connection: sqlite3.Connection, run_id: str) -> Run | None:
@@ -202,6 +209,6 @@ def read_run(connection: sqlite3.Connection, run_id: str) -> Run | None:
     rows = connection.execute(query, (run_id,)).fetchall()
     if not rows:
         return None
-    _, reverse, answers, before, after, back = rows[0]
-    versions = tuple(row[0] for row in rows)
-    return Run(versions, bool(reverse), Answers.from_json(answers), *((after, back) if reverse else (before, after)))
+    _, reverse, _, before, after, back = rows[0]
+    answers = {version: Answers.from_json(given) for version, _, given, *_ in rows}
+    return Run(answers, bool(reverse), *((after, back) if reverse else (before, after)))

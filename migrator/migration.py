@@ -233,7 +233,7 @@ def _declared(path: Path) -> Migration:
     spec.loader.exec_module(module)
     migration = getattr(module, "MIGRATION", None)
     if not isinstance(migration, Migration):
-        raise DeclarationError(f"migration file {path.name} has no MIGRATION", "declare one; see docs/migrations.md")
+        raise DeclarationError(f"migration file {path.name} has no MIGRATION", "declare one as migrator/ltmc does")
     return migration
 
 

@@ -60,11 +60,12 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run will do: the migrations, their direction, and a plan for each table in the order of execution."""
+    """What one run will do: the migrations, their direction, the answers for each by its version, and a plan for each
+    table in the order of execution."""
 
     migrations: tuple[Migration, ...]
     reverse: bool
-    answers: Answers
+    answers: Mapping[int, Answers]
     tables: tuple[TablePlan, ...]
     after: State
 
@@ -90,13 +91,14 @@ class Plan:
 def make_plan(
     migrations: Iterable[Migration],
     state: State,
-    answers: Answers,
+    answers: Mapping[int, Answers],
     *,
     reverse: bool = False,
     exactly: Schema | None = None,
 ) -> Plan:
     """Plans `migrations` (ascending versions; `reverse` undoes them from the last) on what is there.
 
+    `answers` are by version: the way back of a migration converts by those that its way forth was given.
     `exactly` is the schema that a restore returns to: its texts are taken instead of the declared ones.
     Raises RefusedError where a table does not fit the declaration (unknown table, column or type).
     """
@@ -105,7 +107,7 @@ def make_plan(
     for migration in ordered:
         for change in reversed(migration.changes) if reverse else migration.changes:
             way = directed(change, reverse=reverse, exactly=exactly)
-            plan = _table_plan(way, migration.version, state, answers)
+            plan = _table_plan(way, migration.version, state, answers[migration.version])
             plans.append(plan)
             state = _after(state, plan)
     return Plan(ordered, reverse, answers, _with_indexes_once(plans), state)

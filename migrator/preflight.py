@@ -93,8 +93,8 @@ def preflight(
     except sqlite3.Error as error:
         raise _refusal(real, error, timeout_s) from error
     pending, backwards = _pending(application, len(applied), to_version)
-    chosen = (answers or Answers()) if not backwards or not applied else applied[-1].answers
-    plan = make_plan(pending, state, chosen, reverse=backwards) if pending else None
+    given = {a.version: a.answers for a in applied} if backwards else {m.version: answers or Answers() for m in pending}
+    plan = make_plan(pending, state, given, reverse=backwards) if pending else None
     run_id = secrets.token_hex(4)
     directory = _run_directory(real, backup_dir, run_id)
     if plan is not None and not only_look:

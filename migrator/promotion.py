@@ -53,13 +53,13 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS) -> Promoted:
             "live unchanged",
             "allow more with --max-lock-ms at a quiet hour",
         )
-    after = _migrated_fingerprint(candidate)
+    after = _migrated_fingerprints(candidate)
 
     def write_ledger(connection: sqlite3.Connection, seconds: float, rows: int) -> None:
         if candidate.plan.reverse:
             ledger.record_reversed(connection, live.application.name, candidate.plan.migrations, live.run_id, after)
             return
-        before = live.state.schema.fingerprint_of(candidate.plan.touched)
+        before = live.state.schema.fingerprints_of(candidate.plan.touched)
         # SQLite takes no text that is not UTF-8; a file name may be any bytes.
         backup = os.fsencode(candidate.inspection.backup.path).decode(errors="backslashreplace")
         entry = ledger.Entry(live.run_id, backup, before, after, seconds, rows)
@@ -188,11 +188,11 @@ def _unrelated(schema: Schema, plan: Plan) -> list[SchemaObject]:
     return [o for o in schema.objects if o.canonical not in related]
 
 
-def _migrated_fingerprint(candidate: Candidate) -> str:
+def _migrated_fingerprints(candidate: Candidate) -> str:
     """What live's schema must be afterwards, read from the candidate."""
     application = candidate.inspection.backup.live.application
     with opened(candidate.path, read_only=True) as connection:
-        return read_state(connection, application).schema.fingerprint_of(candidate.plan.touched)
+        return read_state(connection, application).schema.fingerprints_of(candidate.plan.touched)
 
 
 _TABLE_IS_FIRST = frozenset(

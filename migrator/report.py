@@ -101,8 +101,8 @@ class Report:
 
     def write(self, directory: Path) -> None:
         """Afterwards report.json and report.html are in `directory`, mode 0600."""
-        write_private(directory / JSON_NAME, json.dumps(self.as_json(), indent=2) + "\n")
-        write_private(directory / HTML_NAME, self.as_html())
+        write_private(directory / JSON_NAME, json.dumps(self.as_json(), indent=2) + "\n", Path(self.database))
+        write_private(directory / HTML_NAME, self.as_html(), Path(self.database))
 
     def as_html(self) -> str:
         """One file without references to others."""

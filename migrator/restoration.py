@@ -27,6 +27,8 @@ from migrator.verification import verify
 
 PRESENT_NAME = "before-restore.db"
 
+How = Literal["finished", "unchanged", "reversed", "pages_copied"]
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -41,7 +43,7 @@ class Recovered:
     """What became of a killed run: its promotion stands and was verified (`finished`), or live is as before it."""
 
     run_id: str
-    how: Literal["finished", "unchanged", "reversed", "pages_copied"]
+    how: How
     findings: tuple[Finding, ...] = ()
 
 
@@ -58,13 +60,19 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
     with opened(database) as connection:
         run, faults = _look(connection, run_id)
         findings: tuple[Finding, ...] = ()
-        if not faults:
-            _remove_leftovers(connection)
-            if run is not None:
-                _reverse(connection, application, run_id, run, database, backup)
-                faults = integrity_faults(connection)
-        if not faults:
-            findings = _check_restored(connection, application, database, backup, reversed_=run is not None)
+        try:
+            if not faults:
+                _remove_leftovers(connection)
+                if run is not None:
+                    _reverse(connection, application, run_id, run, database, backup)
+                    faults = integrity_faults(connection)
+            if not faults:
+                findings = _check_restored(connection, application, database, backup, reversed_=run is not None)
+        except sqlite3.DatabaseError as error:
+            # Nothing of ours was in live, so its pages were not checked.
+            faults = integrity_faults(connection) if is_damage(error) else []
+            if not faults:
+                raise
     if faults:
         findings = _restore_damaged(database, backup, faults)
     if run is None and not faults and not backup.with_name(MANIFEST_NAME).exists():
@@ -77,12 +85,13 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
 def recover(database: Path, application: Application) -> Recovered:
     """Ends what a killed run began: verifies and finishes a promotion that was committed, else removes what is left.
 
-    Afterwards there is no journal. Raises RestoreError as `restore` does.
+    Afterwards there is no journal; a promotion that did not verify is reversed, and a finding says why. Raises
+    RestoreError as `restore` does.
     """
     journal = read_journal(database)
     if journal is None:
         raise RestoreError(f"no run was under way on {database}")
-    directory = Path(journal.directory)
+    directory, why = Path(journal.directory), []
     # Opened for writing: this rolls back what the killed run had not committed.
     with opened(database) as connection:
         run, faults = _look(connection, journal.run_id)
@@ -90,12 +99,26 @@ def recover(database: Path, application: Application) -> Recovered:
         try:
             verified = verify(database, application, journal.run_id)
             finish(database, directory)
-            return Recovered(journal.run_id, "finished", verified.findings)
-        except MigratorError:
-            # The reverse below names what is wrong where it cannot mend it.
-            pass
-    restored = restore(database, application, journal.run_id, directory)
-    return Recovered(journal.run_id, restored.how, restored.findings)
+            return _recovered(journal.run_id, "finished", verified.findings)
+        except MigratorError as error:
+            why.append(Finding("promotion_reversed", str(error)))
+    try:
+        restored = restore(database, application, journal.run_id, directory)
+    except RestoreError as error:
+        if not why:
+            raise
+        raise RestoreError(f"{why[0].message}; then: {error.fault}", error.way_out) from error
+    return _recovered(journal.run_id, restored.how, (*why, *restored.findings))
+
+
+def _recovered(run_id: str, how: How, findings: tuple[Finding, ...]) -> Recovered:
+    said = {
+        "finished": f"the promotion of killed run {run_id} was verified and stands",
+        "unchanged": f"killed run {run_id} had promoted nothing; what it left was removed",
+        "reversed": f"the promotion of killed run {run_id} was reversed",
+        "pages_copied": f"the database was damaged when run {run_id} was killed; it holds that run's backup again",
+    }
+    return Recovered(run_id, how, (Finding("recovered", said[how]), *findings))
 
 
 def finish(database: Path, directory: Path) -> None:
@@ -106,39 +129,53 @@ def finish(database: Path, directory: Path) -> None:
 
 def discard(database: Path, directory: Path) -> None:
     """Ends a run that was refused: nothing of it stays, not even its backup."""
+    remove_directory(database, directory)
+    remove_journal(database)
+
+
+def remove_directory(database: Path, directory: Path) -> None:
+    """Afterwards a run's `directory` is gone, and the folder of them beside the database where it was the last."""
     shutil.rmtree(directory, ignore_errors=True)
     # A folder that the operator chose stays, empty or not.
     made_here = directory.parent == database.with_name(database.name + BACKUPS_SUFFIX)
     if made_here and directory.parent.is_dir() and not any(directory.parent.iterdir()):
         directory.parent.rmdir()
-    remove_journal(database)
 
 
 def copy_back(backup: Path, database: Path, present: Path) -> None:
     """Copies the backup's pages over live, after saving live's present state at `present`.
 
-    Every other connection waits or sees the old or the new content; no write comes between the two copies.
-    Raises RestoreError where live is no database any more, with its bytes saved; sqlite3.OperationalError while
-    others use live, in WAL mode while they merely have it open. sqlite.org/backup.html.
+    Every other connection waits or sees the old or the new content; no write comes between the two copies. Where it
+    fails, `present` is there only if it is complete; without it live was not touched. Raises RestoreError where live
+    is no database any more, with its bytes saved; sqlite3.OperationalError while others use live, in WAL mode while
+    they merely have it open. sqlite.org/backup.html.
     """
     create_private(present, database)
-    with opened(backup, read_only=True) as source, opened(present) as saved, opened(database) as live:
-        # A backup into an open transaction is refused; this keeps the lock of a committed one.
-        set_pragma(live, "locking_mode", "exclusive")
-        try:
+    complete = False
+    try:
+        with opened(backup, read_only=True) as source, opened(present) as saved, opened(database) as live:
+            # A backup into an open transaction is refused; this keeps the lock of a committed one.
+            set_pragma(live, "locking_mode", "exclusive")
             with transaction(live, "EXCLUSIVE"):
                 pass
             copy_database(live, saved)
             set_pragma(saved, "journal_mode", "delete")
+            complete = True
             source.execute("BEGIN")
             copy_database(source, live)
             return
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
+    except BaseException as error:
+        if not (isinstance(error, sqlite3.DatabaseError) and is_damage(error)):
+            if not complete:
+                present.unlink()
+            raise
     # Only now: opening the file otherwise would have dropped this process's locks on it.
-    shutil.copyfile(database, present)
-    sync_file(present)
+    try:
+        shutil.copyfile(database, present)
+        sync_file(present)
+    except BaseException:
+        present.unlink()
+        raise
     raise RestoreError(
         f"{database} is no database any more, so SQLite cannot write to it; its bytes are in {present}",
         f"stop the application, then: cp {backup} {database}; rm -f {database}-wal {database}-shm {database}-journal",
@@ -146,9 +183,17 @@ def copy_back(backup: Path, database: Path, present: Path) -> None:
 
 
 def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | None, list[str]]:
-    """What the ledger knows of the run, and the faults of the file; a damaged ledger is asked nothing."""
-    faults = integrity_faults(connection)
-    return (None if faults else ledger.read_run(connection, run_id)), faults
+    """What the ledger knows of the run, and the faults of the file where the run promoted or the ledger is damaged.
+
+    Where it promoted nothing, live is as the application left it: a check of every page would only stall writers.
+    """
+    try:
+        run = ledger.read_run(connection, run_id)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        return None, integrity_faults(connection) or [str(error)]
+    return run, ([] if run is None else integrity_faults(connection))
 
 
 def _reverse(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.backup import MANIFEST_NAME
-from migrator.connect import is_damage, opened
-from migrator.content import difference, read_contents
+from migrator.connect import is_damage, is_passing, opened
+from migrator.content import Content, difference, read_contents
 from migrator.errors import MigratorError, RefusedError, RestoreError
-from migrator.files import sha256_of
+from migrator.files import make_directory, sha256_of
 from migrator.inspection import integrity_faults
 from migrator.journal import journal_path, remove_journal
-from migrator.restoration import PRESENT_NAME, copy_back
-from migrator.schema import read_schema
+from migrator.preflight import BACKUPS_SUFFIX
+from migrator.restoration import PRESENT_NAME, copy_back, remove_directory
+from migrator.schema import Schema, read_schema
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,11 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
     """Copies the pages of `backup` over `database`, after saving its present state beside its other backups.
 
     Afterwards both have the same schema and content, tool's tables included. Raises RefusedError, with nothing
-    changed, where the backup is no sound database or not what its manifest says, and where the database holds rows or
-    a schema that the backup has not, unless `discard_later_writes`; RestoreError where the copy did not succeed.
+    changed, where the backup is no sound database, not what its manifest says or of another database, where something
+    holds the database, and where this has rows or a schema that the backup has not, unless `discard_later_writes`;
+    RestoreError where the copy did not succeed.
     """
-    _check_backup(backup)
+    _check_backup(backup, database)
     later = _differing(database, backup)
     if not later:
         _forget_run(database)
@@ -47,15 +51,21 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
             "python -m flows.migrate --to 0000 goes back and keeps every row; "
             "--discard-later-writes goes back to the backup all the same and saves the present state first",
         )
-    directory = (
-        database.with_name(database.name + ".backups") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-    )
-    directory.mkdir(parents=True, mode=0o700)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    directory = database.with_name(database.name + BACKUPS_SUFFIX) / name
+    make_directory(directory, database)
     present = directory / PRESENT_NAME
     try:
         copy_back(backup, database, present)
         still = _differing(database, backup)
     except (sqlite3.Error, OSError, MigratorError) as error:
+        if not present.exists():
+            remove_directory(database, directory)
+            if isinstance(error, sqlite3.Error) and is_passing(error):
+                raise RefusedError(
+                    f"{database} is in use ({error}); nothing was changed",
+                    "stop the application or end what holds the database, then try again",
+                ) from error
         raise RestoreError(
             f"{database} could not be replaced ({error})", _by_hand(database, backup, present)
         ) from error
@@ -67,15 +77,18 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
     return Returned(database, backup, present)
 
 
-def _check_backup(backup: Path) -> None:
+def _check_backup(backup: Path, database: Path) -> None:
     if not backup.is_file():
         raise RefusedError(f"no backup at {backup}", "give the path of a backup.db")
     manifest = backup.with_name(MANIFEST_NAME)
     if manifest.exists():
         try:
-            expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+            stored = json.loads(manifest.read_text(encoding="utf-8"))
+            expected, source = stored["sha256"], stored["database"]
         except (ValueError, LookupError, TypeError) as error:
             raise RefusedError(f"{manifest} is damaged ({error!r})", "use another backup") from error
+        if source != os.path.realpath(database):
+            raise RefusedError(f"{backup} is a backup of {source}, not of {database}", "give one of its own backups")
         if sha256_of(backup) != expected:
             raise RefusedError(f"{backup} is not what {manifest} says: it was changed or damaged", "use another backup")
     try:
@@ -89,20 +102,28 @@ def _check_backup(backup: Path) -> None:
 
 def _differing(database: Path, backup: Path) -> tuple[str, ...]:
     """The tables in which they differ, the schema named as such; everything where the database cannot be read."""
-    with opened(backup, read_only=True) as connection:
-        wanted_schema = read_schema(connection)
-        wanted = read_contents(connection, wanted_schema)
+    wanted_schema, wanted = _held(backup)
     try:
-        with opened(database) as connection:
-            connection.execute("BEGIN")
-            schema = read_schema(connection)
-            found = read_contents(connection, schema)
+        try:
+            schema, found = _held(database)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+                raise
+            # A writer died in a transaction; only a connection that may write can roll that back.
+            schema, found = _held(database, read_only=False)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
         return ("every table (it is damaged)",)
     changed = difference(wanted, found)
     return changed if schema.fingerprint == wanted_schema.fingerprint else ("the schema", *changed)
+
+
+def _held(database: Path, *, read_only: bool = True) -> tuple[Schema, Mapping[str, Content]]:
+    with opened(database, read_only=read_only) as connection:
+        connection.execute("BEGIN")
+        schema = read_schema(connection)
+        return schema, read_contents(connection, schema)
 
 
 def _forget_run(database: Path) -> None:
@@ -112,7 +133,5 @@ def _forget_run(database: Path) -> None:
 
 
 def _by_hand(database: Path, backup: Path, present: Path) -> str:
-    return (
-        f"the state before this order is in {present}; stop the application, then: "
-        f"sqlite3 {database} \".restore '{backup}'\""
-    )
+    saved = f"the state before this order is in {present}; " if present.exists() else ""
+    return f"{saved}stop the application, then: sqlite3 {database} \".restore '{backup}'\""

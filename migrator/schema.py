@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,9 +90,10 @@ class Schema:
         wanted = {folded(t) for t in tables}
         return frozenset(o.canonical for o in self.objects if folded(o.table) in wanted or wanted & set(words(o.sql)))
 
-    def fingerprint_of(self, tables: Iterable[str]) -> str:
-        """SHA-256 of `naming`: what a promotion of `tables` may change, and what must not change meanwhile."""
-        return hashlib.sha256(repr(sorted(self.naming(tables))).encode()).hexdigest()
+    def fingerprints_of(self, tables: Iterable[str]) -> str:
+        """A JSON object with a SHA-256 for each object of `naming`: what a promotion of `tables` leaves."""
+        found = {f"{o[0]} {o[1]}": hashlib.sha256(repr(o).encode()).hexdigest() for o in self.naming(tables)}
+        return json.dumps(found, sort_keys=True)
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def check_columns(directed: Directed, present: TableText) -> None:
             raise RefusedError(
                 f"column {column!r} already exists in table {directed.table!r} as {type_}, "
                 f"expected {' or '.join(sorted(expected))}",
-                "run `python -m flows.check`",
+                "rename or convert the column first",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class Verified:
 def verify_live(promoted: Promoted) -> Verified:
     """Checks live, read-only, against what was rehearsed.
 
-    Raises VerificationError where schema, integrity or ledger are not as promoted. Foreign keys that rows break
-    since the promotion are a finding: the application wrote them.
+    Raises VerificationError where a promoted object is missing or changed, live is damaged, or the ledger does not
+    know the run. Objects that name the tables and foreign keys that rows break are findings where they came since
+    the promotion: the application made them.
     """
     inspection = promoted.candidate.inspection
     live = inspection.backup.live
@@ -47,9 +49,14 @@ def verify(
             raise VerificationError(f"the ledger of {database} does not know run {run_id} after its promotion")
         migrations = [m for m in application.migrations if m.version in run.versions]
         touched = {change.table for m in migrations for change in m.changes}
-        found = read_state(connection, application).schema.fingerprint_of(touched)
-        if found != run.schema_after:
-            raise VerificationError(f"the schema of {', '.join(sorted(touched))} in {database} is not the promoted one")
+        now = json.loads(read_state(connection, application).schema.fingerprints_of(touched))
+        promoted = json.loads(run.schema_after)
+        lost = sorted(name for name in promoted if now.get(name) != promoted[name])
+        if lost:
+            raise VerificationError(
+                f"the schema of {', '.join(sorted(touched))} in {database} is not the promoted one: "
+                f"{', '.join(lost)} missing or changed"
+            )
         left = leftovers(connection)
         if left:
             raise VerificationError(f"{database} still has {', '.join(left)}")
@@ -57,7 +64,10 @@ def verify(
         if faults:
             raise VerificationError(f"{database} is damaged: {faults[0]} ({len(faults)} faults)")
         applied = read_ledger(connection, application.name, application.migrations)
-        return Verified(len(applied), _new_violations(connection, violations_before))
+        made = [
+            Finding("schema_changed_since", f"the application made {name}") for name in sorted(now.keys() - promoted)
+        ]
+        return Verified(len(applied), (*made, *_new_violations(connection, violations_before)))
 
 
 def _new_violations(connection: sqlite3.Connection, before: Mapping[str, int] | None) -> tuple[Finding, ...]:

@@ -38,7 +38,8 @@ def plan_for(
     exactly: Schema | None = None,
 ) -> Plan:
     migrations = tuple(migrations)
-    return make_plan(migrations, state_of(connection, migrations), answers, reverse=reverse, exactly=exactly)
+    given = {m.version: answers for m in migrations}
+    return make_plan(migrations, state_of(connection, migrations), given, reverse=reverse, exactly=exactly)
 
 
 def promote(connection: sqlite3.Connection, plan: Plan) -> None:

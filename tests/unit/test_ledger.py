@@ -30,7 +30,7 @@ def ledger() -> sqlite3.Connection:
 
 def apply(connection, run_id, *migrations, answers=ANSWERS):
     entry = Entry(run_id, "backup.db", f"before {run_id}", f"after {run_id}", 0.25, 7)
-    record_applied(connection, "ltmc", migrations, answers, entry)
+    record_applied(connection, "ltmc", migrations, {m.version: answers for m in migrations}, entry)
 
 
 def test_a_database_without_a_ledger_has_no_migrations():
@@ -127,7 +127,7 @@ def test_a_reversed_migration_is_no_longer_applied_and_can_be_applied_again():
 def test_a_run_is_known_by_what_it_committed():
     connection = ledger()
     apply(connection, "run1", ONE, TWO)
-    assert read_run(connection, "run1") == Run((1, 2), False, ANSWERS, "before run1", "after run1")
+    assert read_run(connection, "run1") == Run({1: ANSWERS, 2: ANSWERS}, False, "before run1", "after run1")
     assert read_run(connection, "run2") is None
 
 
@@ -136,15 +136,15 @@ def test_a_run_that_reversed_is_known_by_that_and_the_reversed_one_no_more():
     apply(connection, "run1", ONE, TWO)
     record_reversed(connection, "ltmc", [ONE, TWO], "run2", "back")
     assert read_run(connection, "run1") is None
-    assert read_run(connection, "run2") == Run((1, 2), True, ANSWERS, "after run1", "back")
+    assert read_run(connection, "run2") == Run({1: ANSWERS, 2: ANSWERS}, True, "after run1", "back")
 
 
 def test_a_run_that_reversed_a_part_leads_to_a_schema_of_its_own():
     connection = ledger()
     apply(connection, "run1", ONE, TWO)
     record_reversed(connection, "ltmc", [TWO], "run2", "between")
-    assert read_run(connection, "run2") == Run((2,), True, ANSWERS, "after run1", "between")
-    assert read_run(connection, "run1") == Run((1,), False, ANSWERS, "before run1", "after run1")
+    assert read_run(connection, "run2") == Run({2: ANSWERS}, True, "after run1", "between")
+    assert read_run(connection, "run1") == Run({1: ANSWERS}, False, "before run1", "after run1")
 
 
 def test_undoing_the_first_run_leaves_no_ledger():

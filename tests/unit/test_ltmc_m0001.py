@@ -156,7 +156,8 @@ def test_a_column_of_another_type_is_refused_in_these_words(type_, said):
     with pytest.raises(RefusedError) as refused:
         plan_for(patterns(f"ALTER TABLE CodePatterns ADD COLUMN tags {type_}"), [M0001])
     assert str(refused.value) == (
-        f"column 'tags' already exists in table 'CodePatterns' as {said}, expected TEXT; run `python -m flows.check`"
+        f"column 'tags' already exists in table 'CodePatterns' as {said}, expected TEXT; "
+        "rename or convert the column first"
     )
 
 

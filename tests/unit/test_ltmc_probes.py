@@ -157,6 +157,15 @@ def test_get_code_patterns_answers_by_result_and_by_function_with_decoded_tags(m
     ]
 
 
+def test_get_code_patterns_ranks_equal_times_by_id_whatever_index_there_is(migrated):
+    migrated.execute("UPDATE CodePatterns SET created_at = '2025-08-09', result = 'pass', function_name = 'connect'")
+    before = call(migrated, "get_code_patterns")
+    assert [pattern["id"] for pattern in before["all"]] == [3, 2, 1]
+    for columns in ("created_at", "result, created_at", "function_name, result", "result, created_at DESC"):
+        migrated.execute(f"CREATE INDEX 'on {columns}' ON CodePatterns ({columns})")
+        assert call(migrated, "get_code_patterns") == before
+
+
 def test_list_todos_answers_ten_newest_todos_with_the_tools_keys(migrated):
     answer = call(migrated, "list_todos")
     assert [todo["id"] for todo in answer["all"]] == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]

@@ -101,12 +101,30 @@ def test_pages_are_not_copied_from_a_backup_that_changed(database):
 
 
 def test_a_damaged_live_without_a_verified_backup_is_an_operators_case(database):
-    backup = backed_up(database)
-    backup.path.with_name("manifest.json").unlink()
+    live = live_of(promoted(database))
+    (live.directory / "manifest.json").unlink()
     damage(database)
     with pytest.raises(RestoreError, match="this run has no verified backup of it"):
-        restored(database, backup.live)
-    assert backup.path.exists()
+        restored(database, live)
+    assert (live.directory / "backup.db").exists()
+
+
+def test_a_live_in_which_nothing_was_promoted_is_not_checked_page_by_page(database, monkeypatch):
+    live = rehearsed(database).inspection.backup.live
+    monkeypatch.setattr(restoration, "integrity_faults", lambda connection: pytest.fail("live was checked"))
+    assert restored(database, live).how == "unchanged"
+
+
+def test_damage_that_shows_before_the_promotion_is_mended_from_the_backup(database):
+    before = holds(database)
+    live = rehearsed(database).inspection.backup.live
+    page = rows(database, "SELECT rootpage FROM sqlite_master WHERE name = 'notes'")[0][0]
+    run_sql(database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("r+b") as file:
+        file.seek(4096 * (page - 1))
+        file.write(b"\xff" * 4096)
+    assert restored(database, live).how == "pages_copied"
+    assert holds(database) == before
 
 
 def test_a_live_that_is_no_database_any_more_is_saved_byte_by_byte_and_the_commands_named(tmp_path):
@@ -147,7 +165,7 @@ def test_pages_are_not_copied_while_an_application_has_a_log_open(tmp_path, monk
     with holding(database, "DELETE FROM notes"), pytest.raises(sqlite3.OperationalError, match="locked"):
         copy_back(backup.path, database, present)
     assert rows(database, "SELECT count(*) FROM notes") == [(0,)]
-    present.unlink()
+    assert not present.exists()
     copy_back(backup.path, database, present)
     assert rows(database, "SELECT count(*) FROM notes") == [(100,)]
     assert rows(database, "PRAGMA journal_mode") == [("wal",)]
@@ -174,7 +192,9 @@ def test_no_write_comes_between_the_saved_state_and_the_copied_pages(database, m
 def test_a_committed_promotion_whose_run_was_killed_is_finished(database):
     live = live_of(promoted(database))
     found = recover(database, NOTES)
+    said = ("recovered", f"the promotion of killed run {live.run_id} was verified and stands")
     assert (found.run_id, found.how) == (live.run_id, "finished")
+    assert [(f.code, f.message) for f in found.findings] == [said]
     assert columns(database) == TARGET_COLUMNS
     assert beside(database) == {"notes.db.backups"}
     assert sorted(os.listdir(live.directory)) == ["backup.db", "manifest.json"]
@@ -184,9 +204,20 @@ def test_a_committed_promotion_whose_run_was_killed_is_finished(database):
 
 def test_a_killed_run_that_had_promoted_nothing_is_undone(database):
     before = holds(database)
-    rehearsed(database)
-    assert recover(database, NOTES).how == "unchanged"
+    live = rehearsed(database).inspection.backup.live
+    found = recover(database, NOTES)
+    said = ("recovered", f"killed run {live.run_id} had promoted nothing; what it left was removed")
+    assert found.how == "unchanged"
+    assert [(f.code, f.message) for f in found.findings] == [said]
     assert holds(database) == before
+
+
+def test_a_promotion_that_the_application_has_built_on_is_finished(database):
+    promoted(database)
+    run_sql(database, "CREATE VIEW recent AS SELECT id, stars FROM notes")
+    found = recover(database, NOTES)
+    assert (found.how, [f.code for f in found.findings]) == ("finished", ["recovered", "schema_changed_since"])
+    assert rows(database, "SELECT count(*), max(stars) FROM recent") == [(100, None)]
 
 
 def test_a_committed_way_back_whose_run_was_killed_is_finished(database):
@@ -199,10 +230,24 @@ def test_a_committed_way_back_whose_run_was_killed_is_finished(database):
 
 def test_a_promotion_that_does_not_verify_is_reversed(database):
     before = holds(database)
-    promoted(database)
+    live = live_of(promoted(database))
     run_sql(database, "DROP INDEX notes_mood")
-    assert recover(database, NOTES).how == "reversed"
+    found = recover(database, NOTES)
+    why = f"the schema of notes in {database} is not the promoted one: index notes_mood missing or changed"
+    assert found.how == "reversed"
+    assert [(f.code, f.message) for f in found.findings] == [
+        ("recovered", f"the promotion of killed run {live.run_id} was reversed"),
+        ("promotion_reversed", why),
+    ]
     assert holds(database) == before
+
+
+def test_a_recovery_that_can_neither_verify_nor_reverse_says_both(database):
+    live = live_of(promoted(database))
+    run_sql(database, "DROP INDEX notes_mood")
+    (live.directory / "backup.db").unlink()
+    with pytest.raises(RestoreError, match=r"is not the promoted one: index notes_mood .*; then: .* not be reversed"):
+        recover(database, NOTES)
 
 
 def test_a_killed_run_on_a_live_that_is_damaged_now_is_recovered_from_its_backup(database):

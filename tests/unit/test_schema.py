@@ -98,8 +98,8 @@ def test_the_schema_is_without_sqlites_and_this_tools_own_objects():
 def test_what_names_a_table_is_known_however_it_spells_it():
     schema = read_schema(database(*OBJECTS), ["t_legacy"])
     assert {name for _, name, _, _ in schema.naming(["T"])} == {"t", "child", "t_a", "v", "g"}
-    assert schema.fingerprint_of(["t"]) != schema.without(["child"]).fingerprint_of(["t"])
-    assert schema.fingerprint_of(["t"]) == schema.without(["w"]).fingerprint_of(["T"])
+    assert schema.fingerprints_of(["t"]) != schema.without(["child"]).fingerprints_of(["t"])
+    assert schema.fingerprints_of(["t"]) == schema.without(["w"]).fingerprints_of(["T"])
 
 
 def test_objects_are_found_without_regard_to_case():

@@ -9,8 +9,9 @@ import pytest
 from migrator.candidate import stage
 from migrator.errors import ProbeError, ValidationError
 from migrator.inspection import inspect
-from migrator.migration import Behaviour
+from migrator.migration import Behaviour, Change
 from migrator.probes import Probe
+from migrator.projection import Projection
 from migrator.tools import ToolFailedError, ToolResult, call, check_constraints, copy_for_tools, validate_tool
 from tests.notes import ADD_NOTE, PING, READ_NOTES, change, make_notes, migration, notes_application
 from tests.runs import backed_up, holds, migrate, rehearsed, run_sql
@@ -82,12 +83,78 @@ def test_a_tool_that_failed_before_and_that_nobody_promised_to_repair_stops_noth
     assert (result.status, result.before, result.reason) == ("failed", "failed", "no such table: nowhere")
 
 
-def test_an_answer_about_old_data_that_changes_is_reported(scratch):
-    def moods(connection):
-        return connection.execute("SELECT mood FROM notes ORDER BY id").fetchall()
+def moods(connection):
+    """The mood changes as the migration declares, the body does not; the answer has lists by the one and the other."""
+    every, good = "SELECT id, body, mood FROM notes", "SELECT id, body FROM notes WHERE mood = 'good'"
+    return [connection.execute(f"{query} ORDER BY id DESC LIMIT 40").fetchall() for query in (every, good)]
 
-    with pytest.raises(ToolFailedError, match="answers differently about data that was there before"):
+
+def test_an_answer_about_old_data_that_changes_is_reported_with_its_way_out(scratch):
+    with pytest.raises(ToolFailedError, match="answers differently about data that was there before") as caught:
         validate_tool(scratch, probe(moods))
+    assert caught.value.way_out.startswith("if that is meant, name the tool")
+    with pytest.raises(ToolFailedError) as caught:
+        validate_tool(scratch, probe(uses_place))
+    assert caught.value.way_out == "the application must be the version that the migration is for"
+
+
+def test_the_answer_of_a_tool_that_the_migration_names_may_change_as_declared(scratch):
+    before = holds(scratch.before)
+    assert validate_tool(scratch, probe(moods, "add_note")) == ToolResult(
+        "add_note", "passed", "passed", "passed", None
+    )
+    assert holds(scratch.before) == before
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "DELETE FROM notes WHERE id = 90",
+        "INSERT INTO notes (body, mood) SELECT body, mood FROM notes WHERE id = 90",
+        "UPDATE notes SET body = 'note 90' WHERE id = 90",
+        "UPDATE notes SET body = (SELECT body FROM notes AS other WHERE other.id = 181 - notes.id) WHERE id > 80",
+        "UPDATE notes SET mood = 'bad' WHERE id = 97",
+        "UPDATE notes SET mood = NULL WHERE id = 97",
+    ],
+)
+def test_any_other_change_of_its_answer_is_reported(scratch, defect):
+    run_sql(scratch.after, defect)
+    with pytest.raises(ToolFailedError, match=r"add_note worked before .* answers differently about data that was"):
+        validate_tool(scratch, probe(moods, "add_note"))
+
+
+def test_a_fault_of_the_projection_itself_is_reported(tmp_path, monkeypatch):
+    sql = Projection.sql
+    mixed_up = ('"body" AS "body"', "'note ' || (id % 7) AS \"body\"")
+    monkeypatch.setattr(Projection, "sql", lambda *given: sql(*given).replace(*mixed_up))
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    with pytest.raises(ToolFailedError, match="answers differently about data that was there before"):
+        validate_tool(copy_for_tools(rehearsed(path)), probe(moods, "add_note"))
+
+
+def test_what_several_migrations_declare_adds_up(tmp_path):
+    shout = Change("notes", values={"body": "upper(body)"}, originals="notes_quiet", ahead="notes_loud")
+    ideas = Change("ideas", after="CREATE TABLE ideas (id INTEGER PRIMARY KEY, body TEXT)")
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    scratch = copy_for_tools(rehearsed(path, notes_application(migration(), migration(shout, ideas, version=2))))
+    assert validate_tool(scratch, probe(moods, "add_note")).status == "passed"
+    run_sql(scratch.after, "UPDATE notes SET body = 'note 90' WHERE id = 90")
+    with pytest.raises(ToolFailedError, match="answers differently"):
+        validate_tool(scratch, probe(moods, "add_note"))
+
+
+def test_a_tool_that_fails_on_the_declared_values_is_reported_with_its_fault(scratch):
+    def needs_both(connection):
+        found = connection.execute("SELECT DISTINCT mood FROM notes ORDER BY mood").fetchall()
+        index = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notes_mood'").fetchone()
+        if ("Happy",) not in found and index is None:
+            raise ProbeError("neither old nor new")
+        return found
+
+    with pytest.raises(ToolFailedError, match=r"add_note worked before and fails .*: neither old nor new"):
+        validate_tool(scratch, probe(needs_both, "add_note"))
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])

@@ -31,7 +31,6 @@ def test_a_promotion_that_stands_is_verified_and_left_to_the_byte(done, database
 
 DRIFT = {
     "an index is missing": "DROP INDEX notes_mood",
-    "an index was added": "CREATE INDEX mine ON notes (body)",
     "a column was added": "ALTER TABLE notes ADD COLUMN mine",
     "the trigger is missing": "DROP TRIGGER tagged",
     "the view is missing": "DROP VIEW bodies",
@@ -42,8 +41,22 @@ DRIFT = {
 @pytest.mark.parametrize("what", DRIFT)
 def test_a_schema_that_is_not_the_promoted_one_is_named(done, database, what):
     run_sql(database, DRIFT[what])
-    with pytest.raises(VerificationError, match=r"the schema of notes in .* is not the promoted one"):
+    with pytest.raises(VerificationError, match=r"the schema of notes in .* is not the promoted one: .* missing or"):
         verify_live(done)
+
+
+@pytest.mark.parametrize(
+    ("statement", "made"),
+    [
+        ("CREATE INDEX mine ON notes (body)", "index mine"),
+        ("CREATE VIEW recent AS SELECT id, body FROM notes", "view recent"),
+        ("CREATE TABLE child (note_id REFERENCES notes(id))", "table child"),
+    ],
+)
+def test_what_the_application_made_since_is_a_finding(done, database, statement, made):
+    run_sql(database, statement)
+    expected = [("schema_changed_since", f"the application made {made}")]
+    assert [(f.code, f.message) for f in verify_live(done).findings] == expected
 
 
 def test_a_change_elsewhere_is_the_applications(done, database):

@@ -88,7 +88,10 @@ def _check_backup(backup: Path, database: Path) -> None:
         except (ValueError, LookupError, TypeError) as error:
             raise RefusedError(f"{manifest} is damaged ({error!r})", "use another backup") from error
         if source != os.path.realpath(database):
-            raise RefusedError(f"{backup} is a backup of {source}, not of {database}", "give one of its own backups")
+            raise RefusedError(
+                f"{backup} is a backup of {source}, not of {database}",
+                f"give one of its own backups; if the database was moved here, copy {backup.name} without its manifest",
+            )
         if sha256_of(backup) != expected:
             raise RefusedError(f"{backup} is not what {manifest} says: it was changed or damaged", "use another backup")
     try:

@@ -14,7 +14,8 @@ class Probe:
     `call` gets an open connection inside a transaction that the caller rolls back; it never commits,
     does to the database what the tool does, checks what it wrote by reading it back, and returns what
     the tool would answer about the data that was there before (None where the tool only writes).
-    The answer is compared before and after a migration, so it holds no clock time and no new id.
+    The answer is compared before and after a migration, so it holds no clock time and no new id, and where an index
+    could change the order of equal rows it ranks them itself.
     It raises `ProbeError` on a wrong value and lets `sqlite3.Error` pass.
 
     `skip_reason` says why a tool that does not touch SQLite is not called; then `call` is None.

@@ -105,10 +105,12 @@ def _log(connection: sqlite3.Connection, **given: object) -> Row:
 
 
 def _patterns(connection: sqlite3.Connection, conditions: Mapping[str, object]) -> list[Row]:
+    """The newest patterns. The tool leaves the order of equal times to SQLite, where it is another with each index;
+    here the higher id comes first, which is the order that an index on created_at gives."""
     rows = connection.execute(
         "SELECT id, function_name, file_name, module_name, input_prompt, generated_code, result, execution_time_ms, "
         f"error_message, tags, created_at, vector_id FROM CodePatterns {_where(conditions)}"
-        "ORDER BY created_at DESC LIMIT ?",
+        "ORDER BY created_at DESC, id DESC LIMIT ?",
         (*conditions.values(), TOP_K),
     ).fetchall()
     for column, value in conditions.items():

@@ -37,7 +37,7 @@ _DATABASE_FILES = ("", "-wal", "-shm", "-journal", ".migrating", ".migration-loc
 def main(arguments: Sequence[str]) -> int:
     """Runs one migration; returns the exit code, or ends the process with it once Prefect was loaded."""
     request, options = parse(MigrationRequest, "flows.migrate", arguments)
-    terminal = Terminal(json_on_stdout=options.json)
+    terminal = Terminal()
     report = Report(str(request.database))
     # SIGTERM ends the run as Ctrl-C does; inside the flow Prefect turns it into an error of its own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -36,9 +36,9 @@ class _Console(Console):
 
 
 class Terminal:
-    """stdout for the result, stderr for everything else; with `json_on_stdout` stdout holds one JSON object."""
+    """stdout for the result, stderr for everything else."""
 
-    def __init__(self, json_on_stdout: bool) -> None:
+    def __init__(self) -> None:
         self._out = _Console(soft_wrap=True, highlight=False)
         self._err = _Console(stderr=True, soft_wrap=True, highlight=False)
         self._bars = self._err.is_terminal

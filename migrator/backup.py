@@ -56,7 +56,7 @@ def back_up(live: Live, on_progress: Progress = no_progress, timeout_s: float = 
     they differ, RefusedError where a page of live is damaged, sqlite3.OperationalError where live stays locked.
     sqlite.org/backup.html.
     """
-    write_journal(live.database, Journal(live.run_id, str(live.directory), live.directory.name.split("-")[0]))
+    write_journal(live.database, Journal(live.run_id, str(live.directory)))
     make_directory(live.directory, live.database)
     path = live.directory / BACKUP_NAME
     # What an earlier try of this run left.

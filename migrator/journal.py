@@ -16,7 +16,6 @@ class Journal:
 
     run_id: str
     directory: str
-    started_at: str
 
 
 def journal_path(database: Path) -> Path:
@@ -34,7 +33,7 @@ def read_journal(database: Path) -> Journal | None:
     path = journal_path(database)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        journal = Journal(str(stored["run_id"]), str(stored["directory"]), str(stored["started_at"]))
+        journal = Journal(str(stored["run_id"]), str(stored["directory"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

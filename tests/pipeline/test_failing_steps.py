@@ -157,6 +157,22 @@ def test_a_failed_look_at_live_reverses_and_keeps_what_was_written_since(
     assert rows[-1][2:7] == (b"written since", b"x", b"pass", None, 1.5)
 
 
+def test_an_interrupted_look_at_a_live_that_is_not_sound_reverses(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprint, _ = content(demo)
+
+    def verify_live(promoted: Any) -> Any:
+        with contextlib.closing(sqlite3.connect(demo)) as connection:
+            connection.execute("DROP INDEX idx_codepatterns_result")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verification, "verify_live", verify_live)
+    ended = run(demo)
+    assert isinstance(ended.error, KeyboardInterrupt)
+    assert (ended.report.outcome, ended.report.exit_code) == ("restored", 1)
+    assert len(ended.task_runs("restore")) == 1
+    assert content(demo)[0] == fingerprint
+
+
 @pytest.mark.parametrize("place", ["the report", "the clean-up"])
 def test_after_the_commit_a_failure_is_a_finding(demo: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "the report":

@@ -114,7 +114,7 @@ def test_an_order_for_a_missing_database_is_refused_and_makes_nothing(backup: Pa
 def test_a_database_that_stays_locked_is_no_failed_restore(
     demo: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_journal(demo, Journal("abc", "20250101T000000Z-abc", "now"))
+    write_journal(demo, Journal("abc", "20250101T000000Z-abc"))
     monkeypatch.setitem(connect.opened.__wrapped__.__kwdefaults__, "timeout_s", 0.05)  # type: ignore[attr-defined]
     with closing(sqlite3.connect(demo, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")

@@ -23,7 +23,7 @@ with locked(Path(sys.argv[1])):
     print("ready", flush=True)
     sys.stdin.read()
 """
-JOURNAL = Journal("abcd1234", "/nowhere/20260101T000000Z-abcd1234", "20260101T000000Z")
+JOURNAL = Journal("abcd1234", "/nowhere/20260101T000000Z-abcd1234")
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_directory_in_the_place_of_the_journal_is_refused(database):
 
 @pytest.mark.parametrize("run_id", ["", "abcd1234"])
 def test_a_journal_that_names_a_strangers_directory_is_refused(database, tmp_path, run_id):
-    write_journal(database, Journal(run_id, str(tmp_path / "precious-"), "now"))
+    write_journal(database, Journal(run_id, str(tmp_path / "precious-")))
     with pytest.raises(RefusedError, match="names a directory that no run made"):
         read_journal(database)
 

@@ -31,7 +31,7 @@ from migrator.preflight import BACKUPS_SUFFIX, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 
 _RECORDING_TIMEOUT_S = 30.0
-_DATABASE_FILES = ("", "-wal", "-shm", "-journal", ".migrating", ".migration-lock", BACKUPS_SUFFIX)
+_DATABASE_FILES = ("-wal", "-shm", "-journal", ".migrating", ".migration-lock", BACKUPS_SUFFIX)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             request = _with_demo(request, options.demo)
             report.database = str(request.database)
         if _report_in_the_way(request):
-            raise RefusedError(f"--report {request.report} would replace a database's file", "name another file")
+            raise RefusedError(f"--report {request.report} would replace what is no report", "name another file")
         if not _answered_without_prefect(request, report):
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
@@ -142,19 +142,21 @@ def _with_demo(request: MigrationRequest, rows: int) -> MigrationRequest:
 
 
 def _report_in_the_way(request: MigrationRequest) -> bool:
-    """Whether the report would be written over a database, over a file that belongs to one, or among the backups."""
+    """Whether the report would replace anything but a report, or lie where a database keeps its own files."""
     if request.report is None:
         return False
     path, database = real_file(request.report), request.real_database
-    own = {database.with_name(database.name + suffix) for suffix in _DATABASE_FILES}
-    return path in own or own & set(path.parents) != set() or path.is_dir() or _is_database(path)
+    backups = database.with_name(database.name + BACKUPS_SUFFIX)
+    return path.name.endswith(_DATABASE_FILES) or backups in path.parents or not _is_free(path)
 
 
-def _is_database(path: Path) -> bool:
+def _is_free(path: Path) -> bool:
+    """Whether nothing is there, or an earlier report."""
     try:
-        with path.open("rb") as file:
-            return file.read(15) == b"SQLite format 3"
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
         return False
 
 

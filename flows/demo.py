@@ -22,14 +22,16 @@ def fresh_demo(folder: Path, rows: int, application: Application) -> Path:
     """
     database = folder / f"{application.name}.db"
     mark = folder / _MARK
-    if folder.is_symlink() or database.is_symlink() or (os.path.lexists(database) and not mark.is_file()):
-        raise RefusedError(f"{database} was not made by a demo", "move it away, or run the demo in another folder")
+    beside = [database.with_name(database.name + suffix) for suffix in _BESIDE]
+    foreign = [path for path in beside if path.is_symlink() or (os.path.lexists(path) and not mark.is_file())]
+    if folder.is_symlink() or foreign:
+        raise RefusedError(f"{(foreign or [folder])[0]} was not made by a demo", "run the demo in another folder")
     folder.mkdir(parents=True, exist_ok=True)
     mark.touch()
     if database.exists():
         with locked(database.resolve()):
-            for path in (database.with_name(database.name + suffix) for suffix in _BESIDE):
-                if path.is_dir() and not path.is_symlink():
+            for path in beside:
+                if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)

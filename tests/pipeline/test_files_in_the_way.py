@@ -11,22 +11,26 @@ from migrator.ltmc import LTMC
 from tests.pipeline.programs import output_of
 
 
-@pytest.mark.parametrize("name", ["demo.db", "link.db", "demo.db-wal", "demo.db.backups/x.json", "other.db", "folder"])
+@pytest.mark.parametrize(
+    "name",
+    ["demo.db", "link.db", "demo.db-wal", "demo.db.backups/x.json", "other.db", "other.db-wal", "empty", "folder"],
+)
 def test_a_report_over_a_database_or_its_files_is_refused(demo: Path, name: str) -> None:
     (demo.parent / "link.db").symlink_to(demo)
     (demo.parent / "folder").mkdir()
+    (demo.parent / "empty").touch()
     LTMC.make_demo(demo.with_name("other.db"), 1)
     before = {path: path.read_bytes() for path in demo.parent.glob("*.db")}
     arguments = ("--database", "demo.db", "--report", name, "--dry-run", "--json")
     code, stdout, _ = output_of("flows.migrate", demo.parent, *arguments)
     assert (code, json.loads(stdout)["outcome"]) == (2, "refused")
-    assert "would replace a database's file" in json.loads(stdout)["error"]
+    assert "would replace what is no report" in json.loads(stdout)["error"]
     assert {path: path.read_bytes() for path in demo.parent.glob("*.db")} == before
     assert not (demo.parent / "demo.db-wal").exists()
 
 
 def test_a_report_beside_the_database_replaces_an_earlier_one(demo: Path) -> None:
-    (demo.parent / "demo.db.json").write_text("an earlier report")
+    (demo.parent / "demo.db.json").write_text('{"outcome": "refused"}')
     code, _, _ = output_of(
         "flows.migrate", demo.parent, "--database", "demo.db", "--report", "demo.db.json", "--dry-run"
     )
@@ -34,7 +38,7 @@ def test_a_report_beside_the_database_replaces_an_earlier_one(demo: Path) -> Non
     assert json.loads((demo.parent / "demo.db.json").read_text())["outcome"] == "planned"
 
 
-@pytest.mark.parametrize("how", ["a link to a database", "a link to a folder", "a database"])
+@pytest.mark.parametrize("how", ["a link to a database", "a link to a folder", "a database", "a backup"])
 def test_a_demo_replaces_nothing_that_no_demo_made(demo: Path, how: str) -> None:
     folder = demo.parent / "demo"
     if how == "a link to a folder":
@@ -45,6 +49,9 @@ def test_a_demo_replaces_nothing_that_no_demo_made(demo: Path, how: str) -> None
         folder.mkdir()
         (folder / ".made-by-flows-migrate").touch()
         (folder / "ltmc.db").symlink_to(demo)
+    elif how == "a backup":
+        (folder / "ltmc.db.backups").mkdir(parents=True)
+        demo = demo.rename(folder / "ltmc.db.backups" / "backup.db")
     else:
         folder.mkdir()
         demo = demo.rename(folder / "ltmc.db")

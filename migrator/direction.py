@@ -34,6 +34,7 @@ class Directed:
     writes: str
     indexes: tuple[str, ...]
     drops: tuple[str, ...]
+    is_back: bool = False
     exact: TableText | None = None
 
 
@@ -64,7 +65,7 @@ def _back(change: Change) -> Directed:
         opposite=forth.values, opposite_where=forth.where,
         pairs={old: (back.of,) for old, back in change.back.items()},
         reads=forth.writes, writes=forth.reads,
-        indexes=forth.drops, drops=forth.indexes,
+        indexes=forth.drops, drops=forth.indexes, is_back=True,
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class Projection:
     answers: Answers
     reads: str
     kept: tuple[str, ...]
+    is_back: bool
 
     @property
     def source(self) -> str:
@@ -77,14 +78,16 @@ class Projection:
         types = {c.name: c.type for c in self.known}
         key = [f"{quote(k)} {types.get(k, 'INTEGER')}" for k in self.key]
         primary = ", ".join(map(quote, self.key))
-        made = f"{', '.join([*key, *map(quote, self._changing)])}, PRIMARY KEY ({primary})"
+        left = [_left(c) for c in self._left_behind]
+        made = f"{', '.join([*key, *map(quote, self._changing), *left])}, PRIMARY KEY ({primary})"
         again = [
             f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
         ]
         rows = _select(["*", *self._lacking(self.target)], f"({self.sql()})")
         differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
-        kept = _select([*map(quote, self.key), *map(_was, self._changing)], f"({_select(['*', *again], f'({rows})')})")
-        columns = ", ".join(map(quote, (*self.key, *self._changing)))
+        listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, self._left_behind)]
+        kept = _select(listed, f"({_select(['*', *again], f'({rows})')})")
+        columns = ", ".join([*map(quote, (*self.key, *self._changing)), *left])
         return (
             f"DROP TABLE IF EXISTS {quote(writes)}",
             f"CREATE TABLE {quote(writes)} ({made})",
@@ -131,9 +134,10 @@ class Projection:
         """The projection, in which what was put aside stands again where it still belongs.
 
         Every row is first laid over with all that was put aside for it; where converting that again yields what the
-        source holds now, it is what the row was made of.
+        source holds now, it is what the row was made of. So it is where the source still holds what was left there.
         """
         given = self._given_back
+        kept_left = set(map(quote, self.kept))
         hidden = [f"v.{quote(k)} AS {quote(k)}" for k in self._hidden_key]
         laid_over = [f"{'k' if c in given else 'v'}.{quote(c)} AS {quote(c)}" for c in self.target]
         lacking = [
@@ -143,10 +147,15 @@ class Projection:
         ]
         new = [f"v.{quote(c)} AS {_new(c)}" for c in given]
         was = [f"v.{_was(c)} AS {_was(c)}" for c in self._remembered]
+        left = [
+            f"k.{name}"
+            for name in dict.fromkeys(_left(s) for c in given for s in self._sources(c))
+            if name in kept_left
+        ]
         there = f"k.{quote(self.key[0])} IS NOT NULL AS _mig_there"
         join = " AND ".join(f"k.{quote(k)} = v.{quote(k)}" for k in self.key)
         joined = f"({projected}) AS v LEFT JOIN {quote(self.reads)} AS k ON {join}"
-        rows = _select([*hidden, *laid_over, *lacking, *new, *was, there], joined)
+        rows = _select([*hidden, *laid_over, *lacking, *new, *was, *left, there], joined)
         sources = dict.fromkeys(source for c in given for source in self._sources(c))
         again = [f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in sources]
         values = [self._given_or_new(c) if c in given else quote(c) for c in self.target]
@@ -154,8 +163,14 @@ class Projection:
         return _select(listed, f"({_select(['*', *again], f'({rows})')})")
 
     def _given_or_new(self, column: str) -> str:
-        same = "".join(f" AND NOT ({_differ(_again(s), _was(s))})" for s in self._sources(column))
+        same = "".join(f" AND ({self._untouched(s)})" for s in self._sources(column))
         return f"CASE WHEN _mig_there{same} THEN {quote(column)} ELSE {_new(column)} END AS {quote(column)}"
+
+    def _untouched(self, source: str) -> str:
+        """Whether a source column holds what the row laid over converts to, or what the way back left there."""
+        converted = f"NOT ({_differ(_again(source), _was(source))})"
+        left = f" OR NOT ({_differ(_left(source), _was(source))})" if f"_left_{source}" in self.kept else ""
+        return converted + left
 
     def _sources(self, column: str) -> tuple[str, ...]:
         """The table's columns that hold now what `column` was turned into; none where the table has no such thing."""
@@ -179,6 +194,13 @@ class Projection:
         """The table's columns whose value the target may not hold as it is."""
         altered = {*self.values, *self.opposite}
         return tuple(c for c in self.present if c not in self.key and (c not in self.target or c in altered))
+
+    @property
+    def _left_behind(self) -> tuple[str, ...]:
+        """The target's columns that may get an original back, from which the next way forth could not tell what was
+        put aside. The way forth needs no such trace: its values applied twice are its values applied once."""
+        changing = set(self._changing)
+        return tuple(c for c in self._given_back if self.is_back and changing & set(self._sources(c)))
 
     @property
     def _remembered(self) -> tuple[str, ...]:
@@ -209,6 +231,10 @@ def _was(column: str) -> str:
 
 def _again(column: str) -> str:
     return quote(f"_again_{column}")
+
+
+def _left(column: str) -> str:
+    return quote(f"_left_{column}")
 
 
 def _new(column: str) -> str:

@@ -423,3 +423,35 @@ def test_languages_of_every_type_come_back():
     connection = migrated([("pass", language, 1.0) for language in LANGUAGES])
     back(connection, M0001)
     assert stored_values(connection, "language") == [(None,), ("",), ("python",), ("größe",), (b"\x00\xff",), ("5",)]
+
+
+def test_times_that_only_the_application_knew_survive_back_and_forth():
+    connection = patterns(*(f"ALTER TABLE CodePatterns ADD COLUMN {c} {t}" for c, t in HAND_MADE))
+    times = [(None, 77), (1.0, 1017), (None, None), (1.001, 1000), (2.0, None), (None, "odd"), (0.5, 3.7)]
+    for time_s, ms in times:
+        connection.execute(
+            "INSERT INTO CodePatterns (input_prompt, generated_code, result, execution_time, execution_time_ms, "
+            "created_at) VALUES ('p', 'c', 'success', ?, ?, 't')",
+            (time_s, ms),
+        )
+    forward(connection, M0001)
+    first = everything(connection)
+    assert [ms for (ms,) in stored_values(connection, "execution_time_ms")] == [77, 1017, None, 1001, 2000, "odd", 3.7]
+    back(connection, M0001)
+    assert [time_s for (time_s,) in stored_values(connection, "execution_time")] == [time_s for time_s, _ in times]
+    forward(connection, M0001)
+    assert everything(connection)["CodePatterns"] == first["CodePatterns"]
+    back(connection, M0001)
+    connection.execute("UPDATE CodePatterns SET execution_time = 9.0 WHERE id = 1")
+    forward(connection, M0001)
+    assert stored_values(connection, "execution_time_ms")[:2] == [(9000,), (1017,)]
+
+
+HAND_MADE = (
+    ("function_name", "TEXT"),
+    ("file_name", "TEXT"),
+    ("module_name", "TEXT"),
+    ("tags", "TEXT"),
+    ("vector_id", "INTEGER"),
+    ("execution_time_ms", "INTEGER"),
+)

@@ -49,7 +49,3 @@ class VerificationError(MigratorError):
 
 class RestoreError(MigratorError):
     """Restoring failed: the operator must act."""
-
-
-class InterruptedStatementError(MigratorError):
-    """A signal or a timeout arrived while SQLite was executing a statement."""

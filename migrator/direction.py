@@ -34,7 +34,6 @@ class Directed:
     writes: str
     indexes: tuple[str, ...]
     drops: tuple[str, ...]
-    is_back: bool = False
     exact: TableText | None = None
 
 
@@ -65,7 +64,7 @@ def _back(change: Change) -> Directed:
         opposite=forth.values, opposite_where=forth.where,
         pairs={old: (back.of,) for old, back in change.back.items()},
         reads=forth.writes, writes=forth.reads,
-        indexes=forth.drops, drops=forth.indexes, is_back=True,
+        indexes=forth.drops, drops=forth.indexes,
     )  # fmt: skip
 
 

@@ -223,7 +223,7 @@ def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: Stat
         target=spelled(shape.names), values=by_column(way.values), where=way.where,
         opposite=by_column(way.opposite), opposite_where=way.opposite_where,
         pairs=by_column({column: spelled(sources) for column, sources in way.pairs.items()}),
-        answers=answers, reads=way.reads, kept=kept, is_back=way.is_back,
+        answers=answers, reads=way.reads, kept=kept,
     )  # fmt: skip
 
 

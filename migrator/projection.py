@@ -38,7 +38,6 @@ class Projection:
     answers: Answers
     reads: str
     kept: tuple[str, ...]
-    is_back: bool
 
     @property
     def source(self) -> str:
@@ -197,10 +196,9 @@ class Projection:
 
     @property
     def _left_behind(self) -> tuple[str, ...]:
-        """The target's columns that may get an original back, from which the next way forth could not tell what was
-        put aside. The way forth needs no such trace: its values applied twice are its values applied once."""
+        """The target's columns that may get a value back from which the other way could not tell what was put aside."""
         changing = set(self._changing)
-        return tuple(c for c in self._given_back if self.is_back and changing & set(self._sources(c)))
+        return tuple(c for c in self._given_back if changing & set(self._sources(c)))
 
     @property
     def _remembered(self) -> tuple[str, ...]:

@@ -105,9 +105,9 @@ def cells(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]
     ]
 
 
-def everything(connection: sqlite3.Connection) -> dict[str, object]:
-    """All tables' rows by name, and under "" all statements of the schema by meaning."""
-    schema = read_schema(connection)
+def everything(connection: sqlite3.Connection, own: Iterable[str] = ()) -> dict[str, object]:
+    """All tables' rows by name, less the tables `own`, and under "" all statements of the schema by meaning."""
+    schema = read_schema(connection, own)
     held: dict[str, object] = {table: cells(connection, table) for table in schema.tables}
     held[""] = sorted(o.canonical for o in schema.objects)
     if columns_of(connection, "sqlite_sequence"):

@@ -2,6 +2,7 @@
 
 import sqlite3
 from itertools import combinations
+from random import Random
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.unit.ltmc_patterns import (
     ORIGINAL,
     RESULTS,
     TARGET_COLUMNS,
+    TIMES,
     assert_target,
     awkward_rows,
     expected_ms,
@@ -334,7 +336,7 @@ def test_what_the_old_table_cannot_hold_waits_and_is_read_again(carry_out):
     connection.execute("UPDATE CodePatterns SET tags = '[1]', vector_id = 9 WHERE id = 1")
     connection.execute("UPDATE CodePatterns SET result = NULL WHERE id = 4")
     connection.execute(f"UPDATE CodePatterns SET execution_time_ms = {2**53 + 1} WHERE id = 7")
-    new = everything(connection)
+    new = everything(connection, M0001.own_tables)
     carry_out(connection, plan_for(connection, [M0001], reverse=True))
     assert stored_values(connection, "id, tags, vector_id, result, execution_time_ms", "CodePatterns_ahead") == [
         (1, "[1]", 9, "pass", 1001),
@@ -344,9 +346,7 @@ def test_what_the_old_table_cannot_hold_waits_and_is_read_again(carry_out):
     assert stored_values(connection, "result") == [("success",), ("",), ("partial",), (" pass",)]
     old = everything(connection)
     carry_out(connection, plan_for(connection, [M0001]))
-    assert [
-        table for table in new if table != "CodePatterns_legacy" and everything(connection).get(table) != new[table]
-    ] == []
+    assert everything(connection, M0001.own_tables) == new
     carry_out(connection, plan_for(connection, [M0001], reverse=True))
     assert everything(connection) == old
 
@@ -413,10 +413,13 @@ def test_a_restore_of_a_reverse_returns_to_exactly_the_new_table():
     connection = migrated(awkward_rows())
     connection.execute("UPDATE CodePatterns SET tags = '[1]', vector_id = id WHERE id % 2")
     connection.execute("DROP INDEX idx_codepatterns_created_at")
-    before, schema = everything(connection), read_schema(connection, M0001.own_tables)
+    kept = "id, result, language, execution_time"
+    before, originals = everything(connection, M0001.own_tables), stored_values(connection, kept, "CodePatterns_legacy")
+    schema = read_schema(connection, M0001.own_tables)
     promote(connection, plan_for(connection, [M0001], reverse=True))
     promote(connection, plan_for(connection, [M0001], exactly=schema))
-    assert everything(connection) == before
+    assert everything(connection, M0001.own_tables) == before
+    assert stored_values(connection, kept, "CodePatterns_legacy") == originals
 
 
 def test_languages_of_every_type_come_back():
@@ -434,17 +437,36 @@ def test_times_that_only_the_application_knew_survive_back_and_forth():
             "created_at) VALUES ('p', 'c', 'success', ?, ?, 't')",
             (time_s, ms),
         )
-    forward(connection, M0001)
-    first = everything(connection)
-    assert [ms for (ms,) in stored_values(connection, "execution_time_ms")] == [77, 1017, None, 1001, 2000, "odd", 3.7]
-    back(connection, M0001)
-    assert [time_s for (time_s,) in stored_values(connection, "execution_time")] == [time_s for time_s, _ in times]
-    forward(connection, M0001)
-    assert everything(connection)["CodePatterns"] == first["CodePatterns"]
-    back(connection, M0001)
+    for _ in range(3):
+        forward(connection, M0001)
+        found = [ms for (ms,) in stored_values(connection, "execution_time_ms")]
+        assert found == [77, 1017, None, 1001, 2000, "odd", 3.7]
+        back(connection, M0001)
+        assert [time_s for (time_s,) in stored_values(connection, "execution_time")] == [time_s for time_s, _ in times]
     connection.execute("UPDATE CodePatterns SET execution_time = 9.0 WHERE id = 1")
     forward(connection, M0001)
     assert stored_values(connection, "execution_time_ms")[:2] == [(9000,), (1017,)]
+
+
+def test_any_mix_of_times_and_results_goes_back_and_forth_for_ever():
+    random = Random(20251122)
+    connection = patterns(*(f"ALTER TABLE CodePatterns ADD COLUMN {c} {t}" for c, t in HAND_MADE))
+    for n in range(500):
+        connection.execute(
+            "INSERT INTO CodePatterns (input_prompt, generated_code, result, language, execution_time, "
+            "execution_time_ms, tags, created_at, vector_id) VALUES ('p', 'c', ?, ?, ?, ?, ?, 't', ?)",
+            (random.choice(RESULTS), random.choice(LANGUAGES), random.choice(TIMES),
+             random.choice((*TIMES, None, 1000, 1001, 77)), random.choice((None, "[]", 5)), random.choice((None, n))),
+        )  # fmt: skip
+    columns = [c for c, *_ in TARGET_COLUMNS]
+    old = stored_values(connection, "result, language, execution_time")
+    forward(connection, M0001)
+    new = stored_values(connection, ", ".join(columns))
+    for _ in range(3):
+        back(connection, M0001)
+        assert stored_values(connection, "result, language, execution_time") == old
+        forward(connection, M0001)
+        assert stored_values(connection, ", ".join(columns)) == new
 
 
 HAND_MADE = (

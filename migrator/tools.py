@@ -102,7 +102,7 @@ class ToolFailedError(ValidationError):
             f"on the migrated copy: {result.reason}; live unchanged",
             "if that is meant, name the tool in the migration's `tools` and declare what it changes as `values`"
             if result.reason == ANSWERS_DIFFER
-            else "the application must be the version that the migration is for",
+            else "repair that, or check that the application is the version that the migration is for",
         )
 
 

@@ -88,15 +88,6 @@ def test_a_probe_notices_the_defect(migrated, tool, defect, message):
         call(migrated, tool)
 
 
-def test_a_vector_id_that_a_pattern_already_has_is_refused_by_the_unique_constraint(migrated):
-    migrated.execute(
-        "UPDATE CodePatterns SET vector_id = (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'VectorIdSequence') "
-        "WHERE id = 1"
-    )
-    with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE constraint failed: CodePatterns\.vector_id"):
-        call(migrated, "log_code_attempt")
-
-
 def test_a_link_that_may_exist_once_only_makes_store_context_links_fail(migrated):
     migrated.execute("DELETE FROM ContextLinks")
     migrated.execute("CREATE UNIQUE INDEX once ON ContextLinks (message_id, chunk_id)")

@@ -100,6 +100,22 @@ def test_no_tool_fails_on_a_migrated_database_without_rows():
         assert failures(connection) == {}
 
 
+@pytest.mark.parametrize("time", ["not a time", "\U0010ffff" * 3, b"\xff\xff", "9999-12-31T23:59:59.999999"])
+def test_rows_whose_time_sorts_after_every_time_hide_no_new_row(migrated, time):
+    for table, column in (("CodePatterns", "created_at"), ("Todos", "created_at"), ("ChatHistory", "timestamp")):
+        migrated.execute(f"UPDATE {table} SET {column} = ?", (time,))
+    assert failures(migrated) == {}
+
+
+def test_a_vector_id_that_the_sequence_gives_again_is_named_with_the_way_out(migrated):
+    taken = migrated.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM VectorIdSequence").fetchone()[0]
+    migrated.execute("UPDATE CodePatterns SET vector_id = ? WHERE id = (SELECT MAX(id) FROM CodePatterns)", (taken,))
+    found = failures(migrated)["log_code_attempt"]
+    assert f"the next number of VectorIdSequence, {taken}, is a pattern's already" in found
+    migrated.execute(found.partition("; ")[2].partition(" puts")[0])
+    assert failures(migrated) == {}
+
+
 def test_a_lost_table_is_made_again_by_the_tool_and_its_answer_shows_the_loss(migrated):
     before = call(migrated, "list_todos")
     migrated.execute("DROP TABLE Todos")

@@ -95,7 +95,9 @@ def test_an_answer_about_old_data_that_changes_is_reported_with_its_way_out(scra
     assert caught.value.way_out.startswith("if that is meant, name the tool")
     with pytest.raises(ToolFailedError) as caught:
         validate_tool(scratch, probe(uses_place))
-    assert caught.value.way_out == "the application must be the version that the migration is for"
+    assert caught.value.way_out == (
+        "repair that, or check that the application is the version that the migration is for"
+    )
 
 
 def test_the_answer_of_a_tool_that_the_migration_names_may_change_as_declared(scratch):

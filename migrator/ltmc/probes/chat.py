@@ -6,7 +6,7 @@ import json
 import sqlite3
 
 from migrator.ltmc.probes.retrieval import retrieve
-from migrator.ltmc.probes.rows import LAST_MOMENT, Row, expect, expect_among, insert_message, named
+from migrator.ltmc.probes.rows import Row, expect, expect_among, insert_message, last_moment, named
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 
@@ -53,10 +53,11 @@ def get_chats_by_tool(connection: sqlite3.Connection) -> object:
         "messages": named(MESSAGE_KEYS, _messages(connection, source_tool)),
         "of_conversation": named(MESSAGE_KEYS, _messages(connection, source_tool, conversation_id)),
     }
+    latest = last_moment(connection, "ChatHistory", "timestamp")
     message_id = insert_message(
-        connection, conversation_id=conversation_id, content="logged", timestamp=LAST_MOMENT, source_tool=source_tool
+        connection, conversation_id=conversation_id, content="logged", timestamp=latest, source_tool=source_tool
     )
-    expected = (message_id, conversation_id, "user", "logged", LAST_MOMENT, None, None, source_tool)
+    expected = (message_id, conversation_id, "user", "logged", latest, None, None, source_tool)
     expect_among("get_chats_by_tool", _messages(connection, source_tool), expected)
     expect_among("get_chats_by_tool of a conversation", _messages(connection, source_tool, conversation_id), expected)
     return answer

@@ -7,7 +7,16 @@ import sqlite3
 from collections.abc import Mapping
 
 from migrator.errors import ProbeError
-from migrator.ltmc.probes.rows import LAST_MOMENT, Row, expect, expect_among, insert, named, next_vector_id, now
+from migrator.ltmc.probes.rows import (
+    Row,
+    expect,
+    expect_among,
+    insert,
+    last_moment,
+    named,
+    next_vector_id,
+    now,
+)
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 
@@ -63,7 +72,8 @@ def get_code_patterns(connection: sqlite3.Connection) -> object:
         answer[result] = named(PATTERN_KEYS, _patterns(connection, {"result": result}))
     for function_name in [row[1] for row in newest if row[1] is not None][:1]:
         answer["function"] = named(PATTERN_KEYS, _patterns(connection, {"function_name": function_name}))
-    own = _log(connection, function_name=OWN_FUNCTION, tags='["probe"]', created_at=LAST_MOMENT)
+    latest = last_moment(connection, "CodePatterns", "created_at")
+    own = _log(connection, function_name=OWN_FUNCTION, tags='["probe"]', created_at=latest)
     expected = (*own[:TAGS], ["probe"], *own[TAGS + 1 :])
     for conditions in ({}, {"result": "pass"}, {"function_name": OWN_FUNCTION}):
         expect_among(f"get_code_patterns with {conditions}", _patterns(connection, conditions), expected)
@@ -87,7 +97,10 @@ def analyze_code_patterns(connection: sqlite3.Connection) -> None:
 
 
 def _log(connection: sqlite3.Connection, **given: object) -> Row:
-    """Logs one attempt, under the next vector id, and returns its row in the order of PATTERN_KEYS."""
+    """Logs one attempt, under the next vector id, and returns its row in the order of PATTERN_KEYS.
+
+    Raises ProbeError where a pattern has that vector id already: the tool would fail in the same way.
+    """
     values: dict[str, object] = {
         "function_name": None,
         "file_name": "probe.py",
@@ -101,7 +114,16 @@ def _log(connection: sqlite3.Connection, **given: object) -> Row:
         "created_at": now(),
         "vector_id": next_vector_id(connection),
     } | given
-    return (insert(connection, "CodePatterns", **values), *values.values())
+    try:
+        return (insert(connection, "CodePatterns", **values), *values.values())
+    except sqlite3.IntegrityError as error:
+        if "CodePatterns.vector_id" not in str(error):
+            raise
+        highest = connection.execute("SELECT MAX(vector_id) FROM CodePatterns").fetchone()[0]
+        raise ProbeError(
+            f"{error}: the next number of VectorIdSequence, {values['vector_id']}, is a pattern's already",
+            f"INSERT INTO VectorIdSequence (id, last_vector_id) VALUES ({highest}, {highest}) puts it above them",
+        ) from error
 
 
 def _patterns(connection: sqlite3.Connection, conditions: Mapping[str, object]) -> list[Row]:

@@ -14,13 +14,18 @@ from migrator.errors import ProbeError
 
 Row = tuple[object, ...]
 
-LAST_MOMENT = "9999-12-31T23:59:59.999999"
-"""A time that sorts after the application's own: a row written with it leads every newest-first list."""
-
 
 def now() -> str:
     """The local time as the application writes it."""
     return datetime.now().isoformat()  # noqa: DTZ005 - the application stores no offset
+
+
+def last_moment(connection: sqlite3.Connection, table: str, column: str) -> str | bytes:
+    """A time that sorts after all that the column holds, odd ones too: a row with it leads every newest-first list."""
+    latest = connection.execute(f"SELECT MAX({column}) FROM {table}").fetchone()[0]
+    if isinstance(latest, bytes):
+        return latest + b"!"
+    return max("9999-12-31T23:59:59.999999", f"{latest}!")
 
 
 def expect(what: str, found: object, expected: object) -> None:

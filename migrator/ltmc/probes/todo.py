@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 
-from migrator.ltmc.probes.rows import LAST_MOMENT, Row, expect, expect_among, insert, named, newest_ids, now, unknown_id
+from migrator.ltmc.probes.rows import (
+    Row,
+    expect,
+    expect_among,
+    insert,
+    last_moment,
+    named,
+    newest_ids,
+    now,
+    unknown_id,
+)
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 
@@ -26,7 +36,7 @@ def list_todos(connection: sqlite3.Connection) -> object:
     """
     create_tables(connection)
     answer = {status: named(TODO_KEYS, _list(connection, status)) for status in STATUS}
-    expected = _todo(connection, _add_todo(connection, LAST_MOMENT))
+    expected = _todo(connection, _add_todo(connection, last_moment(connection, "Todos", "created_at")))
     expect_among("list_todos all, by position", _list(connection, "all"), expected)
     expect_among("list_todos pending, by position", _list(connection, "pending"), expected)
     expect("list_todos completed: that it holds a pending todo", expected in _list(connection, "completed"), False)
@@ -55,13 +65,13 @@ def search_todos(connection: sqlite3.Connection) -> object:
     create_tables(connection)
     newest = [str(_todo(connection, todo_id)[1]) for todo_id in newest_ids(connection, "Todos", 1)]
     answer = named(TODO_KEYS, _search(connection, newest[0][:40] if newest else "probe"))
-    expected = _todo(connection, _add_todo(connection, LAST_MOMENT))
+    expected = _todo(connection, _add_todo(connection, last_moment(connection, "Todos", "created_at")))
     expect_among("search_todos by title", _search(connection, "PROBE's todo"), expected)
     expect_among("search_todos by description", _search(connection, "probe's description"), expected)
     return answer
 
 
-def _add_todo(connection: sqlite3.Connection, created_at: str) -> int:
+def _add_todo(connection: sqlite3.Connection, created_at: str | bytes) -> int:
     return insert(
         connection,
         "Todos",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from migrator.ltmc.probes.chat import newest_source_tool
-from migrator.ltmc.probes.rows import LAST_MOMENT, Row, expect, expect_among, insert_message, named
+from migrator.ltmc.probes.rows import Row, expect, expect_among, insert_message, last_moment, named
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 
@@ -22,12 +22,13 @@ def list_tool_identifiers(connection: sqlite3.Connection) -> object:
     Checks that the counts add up to an independent count and that a message logged here is in them.
     """
     create_tables(connection)
-    for timestamp in (FIRST_MOMENT, LAST_MOMENT):
+    latest = last_moment(connection, "ChatHistory", "timestamp")
+    for timestamp in (FIRST_MOMENT, latest):
         insert_message(connection, timestamp=timestamp, source_tool=NEW_TOOL)
     tools = _tools(connection)
     total = connection.execute("SELECT COUNT(*) FROM ChatHistory WHERE source_tool IS NOT NULL").fetchone()[0]
     expect("the messages of all tools", sum(count for _, count, *_ in tools), total)
-    expected = (NEW_TOOL, 2, 1, FIRST_MOMENT, LAST_MOMENT)
+    expected = (NEW_TOOL, 2, 1, FIRST_MOMENT, latest)
     expect_among("list_tool_identifiers", tools, expected)
     tools.remove(expected)
     return {"tools": named(TOOL_KEYS, tools), "total_tools": len(tools), "total_messages": total - 2}
@@ -41,20 +42,21 @@ def get_tool_conversations(connection: sqlite3.Connection) -> object:
     create_tables(connection)
     source_tool, _ = newest_source_tool(connection)
     answer = named(CONVERSATION_KEYS, _conversations(connection, source_tool))
+    latest = last_moment(connection, "ChatHistory", "timestamp")
     for role in ("user", "assistant"):
         insert_message(
             connection,
             conversation_id=NEW_CONVERSATION,
             role=role,
-            timestamp=LAST_MOMENT,
+            timestamp=latest,
             source_tool=source_tool,
         )
-    expected = (NEW_CONVERSATION, 2, LAST_MOMENT, LAST_MOMENT, ["assistant", "user"])
+    expected = (NEW_CONVERSATION, 2, latest, latest, ["assistant", "user"])
     expect_among("get_tool_conversations", _conversations(connection, source_tool), expected)
     return answer
 
 
-def _tools(connection: sqlite3.Connection) -> list[tuple[str, int, int, str, str]]:
+def _tools(connection: sqlite3.Connection) -> list[tuple[str, int, int, str | bytes, str | bytes]]:
     """Sorted by name here: the tool's order leaves open which of two equal counts comes first."""
     rows = connection.execute(
         "SELECT source_tool, COUNT(*) AS message_count, COUNT(DISTINCT conversation_id), MIN(timestamp), "

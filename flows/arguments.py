@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from migrator.report import EXIT_CODES, REFUSED
+from migrator.errors import RefusedError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -17,17 +16,19 @@ DEMO_ROWS = 1000
 _METAVARS = {"map_result": "VALUE=RESULT", "to": "VERSION", "max_lock_ms": "N", "backup_dir": "DIR", "report": "FILE"}
 
 
+class UsageError(RefusedError):
+    """An argument is wrong."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, and the exit code of a refusal."""
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(EXIT_CODES[REFUSED])
+        raise UsageError(message, f"see {self.prog} --help")
 
 
 def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = True) -> tuple[M, argparse.Namespace]:
     """The request, and what only a terminal knows: `json`, and `demo` (a number of rows, or None).
 
-    Ends the process with exit code 2 and one line on stderr where an argument is wrong.
+    Raises UsageError where an argument is wrong.
     """
     parser = _Parser(prog=f"python -m {program}", description=model.__doc__, allow_abbrev=False)
     for name, field in model.model_fields.items():

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from loguru import logger
 
-from flows.arguments import parse
+from flows.arguments import UsageError, parse
 from flows.recording import leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
 from flows.server import OwnServer, ServerStartError, listening_server, use, without_heartbeats
@@ -36,8 +36,11 @@ _DATABASE_FILES = ("-wal", "-shm", "-journal", ".migrating", ".migration-lock", 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one migration; returns the exit code, or ends the process with it once Prefect was loaded."""
-    request, options = parse(MigrationRequest, "flows.migrate", arguments)
     terminal = Terminal()
+    try:
+        request, options = parse(MigrationRequest, "flows.migrate", arguments)
+    except UsageError as error:
+        return _refuse_usage(error, terminal, arguments)
     report = Report(str(request.database))
     # SIGTERM ends the run as Ctrl-C does; inside the flow Prefect turns it into an error of its own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -57,6 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         _refuse(report, error)
     _tell(report, request, terminal, options)
+    return report.exit_code
+
+
+def _refuse_usage(error: UsageError, terminal: Terminal, arguments: Sequence[str]) -> int:
+    terminal.say(f"python -m flows.migrate: {error}")
+    report = Report("", outcome=REFUSED, error=str(error))
+    if "--json" in arguments:
+        terminal.print_json(report.as_json())
     return report.exit_code
 
 

@@ -35,9 +35,6 @@ def one_at_a_time(database: Path, run: Run) -> Iterator[None]:
             # Without `strict` a missing limit is a warning and the run goes on unprotected.
             held.enter_context(concurrency(name, occupy=1, timeout_seconds=_WAIT_S, strict=True))
         try:
-            if not database.exists():
-                # Before the lock, which would leave its file there.
-                raise RefusedError(f"no database at {database}", "give its path with --database")
             held.enter_context(locked(database))
         except RefusedError as error:
             run.end_badly(error)

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
-from flows.arguments import parse
+from flows.arguments import UsageError, parse
 from flows.request import RestoreRequest
 from migrator.errors import RefusedError, RestoreError
 from migrator.lock import locked
@@ -20,9 +20,12 @@ _EXIT_CODES = {_DONE: 0, _SAME: 0, REFUSED: 2, RESTORE_FAILED: 3}
 
 def main(arguments: Sequence[str]) -> int:
     """Restores; prints what was done; returns 0 restored, 2 refused with nothing changed, 3 failed."""
-    request, options = parse(RestoreRequest, "flows.restore", arguments, demo=False)
-    result = restore(request)
-    if options.json:
+    try:
+        request, _ = parse(RestoreRequest, "flows.restore", arguments, demo=False)
+        result = restore(request)
+    except UsageError as error:
+        result = _result("", "", outcome=REFUSED, error=str(error))
+    if "--json" in arguments:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
         _say(result)
@@ -33,16 +36,8 @@ def restore(request: RestoreRequest) -> dict[str, object]:
     """Carries out the order; returns database, backup, error, present, and outcome: restored, same, refused or
     restore_failed."""
     database = request.real_database
-    result: dict[str, object] = {
-        "database": str(database),
-        "backup": str(request.backup),
-        "error": None,
-        "present": None,
-    }
+    result = _result(str(database), str(request.backup))
     try:
-        if not database.exists():
-            # Before the lock, which would leave its file there.
-            raise RefusedError(f"no database at {database}", f"copy {request.backup} to its place")
         with locked(database):
             returned = return_to_backup(database, request.backup, request.discard_later_writes)
         result["outcome"] = _SAME if returned.present is None else _DONE
@@ -56,6 +51,11 @@ def restore(request: RestoreRequest) -> dict[str, object]:
     return result
 
 
+def _result(database: str, backup: str, outcome: str = "", error: str | None = None) -> dict[str, object]:
+    """The stable form; scripts rely on its keys."""
+    return {"database": database, "backup": backup, "outcome": outcome, "error": error, "present": None}
+
+
 def _say(result: dict[str, object]) -> None:
     stream = sys.stdout if result["error"] is None else sys.stderr
     headline = {
@@ -64,7 +64,7 @@ def _say(result: dict[str, object]) -> None:
         REFUSED: "refused, nothing changed",
         RESTORE_FAILED: "the restore failed: you must act",
     }
-    print(f"{result['database']}: {headline[str(result['outcome'])]}", file=stream)
+    print(f"{result['database'] or 'python -m flows.restore'}: {headline[str(result['outcome'])]}", file=stream)
     if result["error"] is not None:
         print(result["error"], file=stream)
     if result["present"] is not None:

@@ -33,7 +33,8 @@ def lock_path(database: Path) -> Path:
 def locked(database: Path) -> Iterator[None]:
     """Holds the lock of `database` (a real path); inside a block that holds it already nothing is taken.
 
-    Raises RefusedError where another process holds it, or where no file can be made beside the database.
+    Raises RefusedError where another process holds it, where there is no database, or where no file can be made
+    beside it.
     The file stays: removing it would let two runs hold two locks of one name.
     """
     path = lock_path(database)
@@ -51,6 +52,8 @@ def locked(database: Path) -> Iterator[None]:
 
 
 def _take(path: Path, database: Path) -> int:
+    if not database.exists():
+        raise RefusedError(f"no database at {database}", "give its path with --database, or copy a backup there")
     existed = path.exists()
     try:
         # Not inherited by programs that are started (PEP 446): a lock must not live on in a server of the run.

@@ -17,9 +17,9 @@ from migrator.content import Content, difference, read_contents
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.files import make_directory, sha256_of
 from migrator.inspection import integrity_faults
-from migrator.journal import journal_path, remove_journal
+from migrator.journal import Journal, read_journal
 from migrator.preflight import BACKUPS_SUFFIX
-from migrator.restoration import PRESENT_NAME, copy_back, remove_directory
+from migrator.restoration import PRESENT_NAME, copy_back, finish, remove_directory
 from migrator.schema import Schema, read_schema
 
 
@@ -40,10 +40,11 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
     holds the database, and where this has rows or a schema that the backup has not, unless `discard_later_writes`;
     RestoreError where the copy did not succeed.
     """
+    killed = read_journal(database)
     _check_backup(backup, database)
     later = _differing(database, backup)
     if not later:
-        _forget_run(database)
+        _forget_run(database, killed)
         return Returned(database, backup, None)
     if not discard_later_writes:
         raise RefusedError(
@@ -73,7 +74,7 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
         raise RestoreError(
             f"{database} still differs from {backup} in {', '.join(still)}", _by_hand(database, backup, present)
         )
-    _forget_run(database)
+    _forget_run(database, killed)
     return Returned(database, backup, present)
 
 
@@ -129,10 +130,10 @@ def _held(database: Path, *, read_only: bool = True) -> tuple[Schema, Mapping[st
         return schema, read_contents(connection, schema)
 
 
-def _forget_run(database: Path) -> None:
-    """Where a killed run had left a journal, there is nothing of it to end any more."""
-    if journal_path(database).exists():
-        remove_journal(database)
+def _forget_run(database: Path, killed: Journal | None) -> None:
+    """What a killed run left in the database went with its pages; its scratch folder and journal go now."""
+    if killed is not None:
+        finish(database, Path(killed.directory))
 
 
 def _by_hand(database: Path, backup: Path, present: Path) -> str:

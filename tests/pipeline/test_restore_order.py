@@ -49,13 +49,16 @@ def test_an_order_that_would_discard_later_writes_is_refused(demo: Path, backup:
 
 def test_discarding_later_writes_saves_the_present_state_first(demo: Path, backup: Path) -> None:
     migrated = content(demo)
-    journal_path(demo).touch()
+    killed = backup.parent.with_name("20250101T000000Z-abc")
+    (killed / "scratch").mkdir(parents=True)
+    write_journal(demo, Journal("abc", str(killed)))
     code, result = restore(demo, backup, "--discard-later-writes")
     assert (code, result["outcome"], result["error"]) == (0, "restored", None)
     assert content(demo) == content(backup)
     assert "tags" not in columns(demo)
     assert content(Path(result["present"])) == migrated
     assert not journal_path(demo).exists()
+    assert not (killed / "scratch").exists()
 
     code, result = restore(demo, backup)
     assert (code, result["outcome"], result["present"]) == (0, "same", None)
@@ -94,6 +97,24 @@ def test_a_backup_that_is_not_sound_is_refused(demo: Path, backup: Path, damage:
     code, result = restore(demo, chosen, "--discard-later-writes")
     assert (code, result["outcome"], result["present"]) == (2, "refused", None)
     assert demo.read_bytes() == before
+
+
+def test_an_order_beside_a_journal_that_no_run_wrote_is_refused(demo: Path, backup: Path) -> None:
+    journal_path(demo).touch()
+    before = demo.read_bytes()
+    code, result = restore(demo, backup, "--discard-later-writes")
+    assert (code, result["outcome"]) == (2, "refused")
+    assert "is not the journal of a run" in result["error"]
+    assert demo.read_bytes() == before
+
+
+@pytest.mark.parametrize("program", ["flows.migrate", "flows.restore"])
+def test_a_wrong_argument_is_answered_in_json_where_json_was_asked_for(program: str) -> None:
+    command = [sys.executable, "-m", program, "--json", "--no-such-option"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = json.loads(ended.stdout)
+    assert (ended.returncode, result["outcome"]) == (2, "refused")
+    assert f"see python -m {program} --help" in result["error"]
 
 
 def test_an_order_during_a_run_is_refused(demo: Path, backup: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from migrator.application import Application
@@ -12,9 +13,9 @@ from migrator.ddl import canonical
 from migrator.errors import RefusedError
 from migrator.inspection import inspect
 from migrator.performance import check_performance
-from migrator.preflight import preflight
+from migrator.preflight import Live, preflight
 from migrator.promotion import Promoted, promote
-from migrator.restoration import discard, finish
+from migrator.restoration import Restored, discard, finish, restore
 from migrator.tools import Scratch, check_constraints, copy_for_tools, validate_tool
 from migrator.verification import verify_live
 from tests.notes import NOTES
@@ -41,6 +42,13 @@ def rehearse(backup: Backup) -> Candidate:
     return create_indexes(candidate)
 
 
+def with_plan(candidate: Candidate, **fields) -> Candidate:
+    """The candidate with another plan for its table."""
+    inspection = candidate.inspection
+    tables = tuple(replace(table, **fields) for table in candidate.plan.tables)
+    return replace(candidate, inspection=replace(inspection, plan=replace(inspection.plan, tables=tables)))
+
+
 def prove(candidate: Candidate) -> Scratch:
     scratch = copy_for_tools(candidate)
     probes = candidate.inspection.backup.live.application.probes
@@ -52,6 +60,14 @@ def prove(candidate: Candidate) -> Scratch:
 
 def promoted(database: Path, application: Application = NOTES, **options) -> Promoted:
     return promote(rehearsed(database, application, **options), PLENTY_MS)
+
+
+def live_of(done: Promoted) -> Live:
+    return done.candidate.inspection.backup.live
+
+
+def restored(database: Path, live: Live) -> Restored:
+    return restore(database, live.application, live.run_id, live.directory)
 
 
 def migrate(database: Path, application: Application = NOTES, **options) -> Promoted:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -11,26 +10,7 @@ from migrator.connect import opened
 from migrator.errors import PromotionError
 from migrator.promotion import in_one_transaction, promote
 from tests.notes import AFTER, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
-from tests.runs import PLENTY_MS, columns, holds, is_sound, migrate, promoted, rehearsed, rows, run_sql
-
-
-@pytest.fixture(params=["delete", "wal"])
-def database(tmp_path, request):
-    path = tmp_path / "notes.db"
-    make_notes(path, journal_mode=request.param)
-    return path
-
-
-def unchanged(database, before):
-    assert holds(database) == before
-    assert is_sound(database)
-
-
-def with_plan(candidate, **fields):
-    """The candidate with another plan for its table."""
-    inspection = candidate.inspection
-    tables = tuple(replace(table, **fields) for table in candidate.plan.tables)
-    return replace(candidate, inspection=replace(inspection, plan=replace(inspection.plan, tables=tables)))
+from tests.runs import PLENTY_MS, columns, holds, is_sound, migrate, promoted, rehearsed, rows, run_sql, with_plan
 
 
 def test_a_promotion_makes_live_what_was_rehearsed(database):
@@ -73,6 +53,13 @@ def test_rows_written_since_the_backup_are_in(database):
     assert rows(database, "SELECT body FROM notes WHERE id < 3") == [("changed",)]
 
 
+def stops(database, candidate, why):
+    before = holds(database)
+    with pytest.raises(PromotionError, match=why):
+        promote(candidate, PLENTY_MS)
+    assert holds(database) == before and is_sound(database)
+
+
 MEANWHILE = {
     "an index of the table": "CREATE INDEX mine ON notes (body)",
     "a trigger of the table": "CREATE TRIGGER mine AFTER DELETE ON notes BEGIN SELECT 1; END",
@@ -89,10 +76,7 @@ MEANWHILE = {
 def test_a_schema_that_changed_since_the_backup_stops_the_promotion(database, what):
     candidate = rehearsed(database)
     run_sql(database, MEANWHILE[what])
-    before = holds(database)
-    with pytest.raises(PromotionError, match="live unchanged"):
-        promote(candidate, PLENTY_MS)
-    unchanged(database, before)
+    stops(database, candidate, "live unchanged")
 
 
 def test_an_unrelated_table_made_since_is_a_finding(database):
@@ -106,19 +90,13 @@ def test_an_unrelated_table_made_since_is_a_finding(database):
 def test_a_migration_made_by_somebody_else_since_stops_the_promotion(database):
     candidate = rehearsed(database)
     migrate(database)
-    before = holds(database)
-    with pytest.raises(PromotionError, match="live is at version 0001 now, not where this run began; live unchanged"):
-        promote(candidate, PLENTY_MS)
-    unchanged(database, before)
+    stops(database, candidate, "live is at version 0001 now, not where this run began; live unchanged")
 
 
 def test_a_value_without_an_answer_written_since_stops_the_promotion(database):
     candidate = rehearsed(database)
     run_sql(database, "INSERT INTO notes (body, mood) VALUES ('late', 'odd')")
-    before = holds(database)
-    with pytest.raises(PromotionError, match=r"written since the backup: column mood .* 'odd' \(1 rows\)"):
-        promote(candidate, PLENTY_MS)
-    unchanged(database, before)
+    stops(database, candidate, r"written since the backup: column mood .* 'odd' \(1 rows\)")
 
 
 def test_a_row_that_the_new_constraints_refuse_written_since_stops_the_promotion(database):
@@ -128,10 +106,7 @@ def test_a_row_that_the_new_constraints_refuse_written_since_stops_the_promotion
     run_sql(database, "UPDATE notes SET place = 'here', mood = 'good'")
     candidate = rehearsed(database, application)
     run_sql(database, "INSERT INTO notes (body, mood) VALUES ('late', 'good')")
-    before = holds(database)
-    with pytest.raises(PromotionError, match=r"do not fit the new table \(NOT NULL constraint failed"):
-        promote(candidate, PLENTY_MS)
-    unchanged(database, before)
+    stops(database, candidate, r"do not fit the new table \(NOT NULL constraint failed")
 
 
 def test_an_error_in_the_ledger_takes_the_tables_back(database):
@@ -145,7 +120,7 @@ def test_an_error_in_the_ledger_takes_the_tables_back(database):
         with pytest.raises(KeyboardInterrupt):
             in_one_transaction(connection, NOTES, candidate.plan, live.state, fail)
         assert not connection.in_transaction
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
 
 
 def test_a_full_database_takes_the_tables_back(database):
@@ -158,7 +133,7 @@ def test_a_full_database_takes_the_tables_back(database):
         with pytest.raises(sqlite3.OperationalError, match="full"):
             in_one_transaction(connection, NOTES, candidate.plan, live.state, lambda *_: None)
         assert not connection.in_transaction
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
 
 
 def test_other_connections_see_old_until_the_commit(tmp_path):
@@ -184,4 +159,4 @@ def test_a_row_that_was_copied_wrongly_is_noticed_before_the_commit(database):
     before = holds(database)
     with pytest.raises(rebuild.RehearsalError, match="of them differ"):
         promote(with_plan(candidate, copy=table.copy + " LIMIT 3"), PLENTY_MS)
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)

@@ -14,30 +14,11 @@ from migrator.errors import LockTooLongError
 from migrator.promotion import in_one_transaction, promote
 from tests.children import holding
 from tests.notes import NOTES, make_notes
-from tests.runs import PLENTY_MS, holds, is_sound, promoted, rehearsed, run_sql, stored
+from tests.runs import PLENTY_MS, holds, is_sound, promoted, rehearsed, run_sql, stored, with_plan
 
 COMMIT = promotion._commit
 CHECK_UNCHANGED = promotion._check_unchanged
 BUSY = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
-
-
-@pytest.fixture(params=["delete", "wal"])
-def database(tmp_path, request):
-    path = tmp_path / "notes.db"
-    make_notes(path, journal_mode=request.param)
-    return path
-
-
-def unchanged(database, before):
-    assert holds(database) == before
-    assert is_sound(database)
-
-
-def with_plan(candidate, **fields):
-    """The candidate with another plan for its table."""
-    inspection = candidate.inspection
-    tables = tuple(replace(table, **fields) for table in candidate.plan.tables)
-    return replace(candidate, inspection=replace(inspection, plan=replace(inspection.plan, tables=tables)))
 
 
 def test_a_lock_predicted_too_long_is_refused_before_it_is_taken(database):
@@ -55,7 +36,7 @@ def test_a_lock_that_lasts_too_long_is_given_up_within_its_time(database):
     with pytest.raises(LockTooLongError, match=r"more than 200 ms and was rolled back; .*; live unchanged"):
         promote(candidate, 200)
     assert time.monotonic() - started < 2
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
     assert promote(rehearsed(database), PLENTY_MS).rows == 100
 
 
@@ -71,7 +52,7 @@ def test_a_deadline_inside_a_write_leaves_no_statement_in_autocommit(database):
             in_one_transaction(connection, NOTES, candidate.plan, live.state, lambda *_: None, 100)
         assert not connection.in_transaction
         assert not [s for s in statements[statements.index(endless) + 1 :] if not s.startswith("PRAGMA")]
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
 
 
 def test_a_deadline_that_passes_between_statements_counts_before_commit(database):
@@ -87,7 +68,7 @@ def test_a_deadline_that_passes_between_statements_counts_before_commit(database
         with pytest.raises(LockTooLongError):
             in_one_transaction(connection, NOTES, candidate.plan, live.state, slow, 300)
         assert not connection.in_transaction
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
 
 
 OUTSIDE = {
@@ -116,7 +97,7 @@ def test_a_statement_outside_the_plans_tables_is_denied(database, what):
     before = holds(database)
     with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):
         promote(candidate, PLENTY_MS)
-    unchanged(database, before)
+    assert holds(database) == before and is_sound(database)
 
 
 def test_a_trigger_of_the_application_cannot_make_the_promotion_write_elsewhere(database):
@@ -152,7 +133,7 @@ def test_a_reader_that_blocks_the_commit_is_not_waited_for_long(tmp_path):
             promote(candidate, PLENTY_MS)
         assert time.monotonic() - started < 1
         # A COMMIT that went on waiting would keep this reader out.
-        unchanged(database, before)
+        assert holds(database) == before and is_sound(database)
     assert promote(candidate, PLENTY_MS).rows == 100
 
 

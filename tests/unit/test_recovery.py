@@ -10,7 +10,7 @@ import pytest
 from migrator import restoration
 from migrator.connect import opened
 from migrator.errors import RestoreError
-from migrator.restoration import copy_back, recover, restore
+from migrator.restoration import copy_back, recover
 from tests.children import holding
 from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
 from tests.runs import (
@@ -19,32 +19,18 @@ from tests.runs import (
     columns,
     holds,
     is_sound,
+    live_of,
     migrate,
     promoted,
     rehearsed,
+    restored,
     rows,
     run_sql,
     stored,
 )
 
-
-@pytest.fixture(params=["delete", "wal"])
-def database(tmp_path, request):
-    path = tmp_path / "notes.db"
-    make_notes(path, journal_mode=request.param)
-    return path
-
-
 COPY = restoration.copy_database
 REVERSE = restoration._reverse
-
-
-def live_of(done):
-    return done.candidate.inspection.backup.live
-
-
-def restored(database, live):
-    return restore(database, live.application, live.run_id, live.directory)
 
 
 def damage(database):

@@ -12,7 +12,6 @@ from migrator.connect import opened
 from migrator.errors import PromotionError, RestoreError
 from migrator.ltmc import LTMC
 from migrator.promotion import promote
-from migrator.restoration import restore
 from tests.children import holding
 from tests.notes import SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
 from tests.runs import (
@@ -21,28 +20,15 @@ from tests.runs import (
     beside,
     columns,
     holds,
+    live_of,
     migrate,
     promoted,
     rehearsed,
+    restored,
     rows,
     run_sql,
     stored,
 )
-
-
-@pytest.fixture(params=["delete", "wal"])
-def database(tmp_path, request):
-    path = tmp_path / "notes.db"
-    make_notes(path, journal_mode=request.param)
-    return path
-
-
-def live_of(done):
-    return done.candidate.inspection.backup.live
-
-
-def restored(database, live):
-    return restore(database, live.application, live.run_id, live.directory)
 
 
 def test_before_the_promotion_nothing_changes_and_only_the_backup_stays(database):

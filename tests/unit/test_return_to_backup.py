@@ -18,13 +18,6 @@ from tests.notes import SOURCE_COLUMNS, make_notes
 from tests.runs import beside, columns, holds, migrate, rows, stored
 
 
-@pytest.fixture(params=["delete", "wal"])
-def database(tmp_path, request):
-    path = tmp_path / "notes.db"
-    make_notes(path, journal_mode=request.param)
-    return path
-
-
 def migrated(database):
     """The backup of the migration that `database` has had."""
     return migrate(database).candidate.inspection.backup.path

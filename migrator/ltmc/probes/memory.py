@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from migrator.ltmc.probes.rows import (
-    Row,
-    expect,
-    expect_among,
-    insert,
-    insert_chunk,
-    insert_message,
-    named,
-    now,
-)
+from migrator.ltmc.probes.rows import Row, expect, expect_among, insert, insert_chunk, insert_message, named, now
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 

@@ -1,0 +1,150 @@
+"""Planning the changes of several tables, forth and back, and what is refused before anything runs."""
+
+import pytest
+
+from migrator.errors import RefusedError
+from migrator.migration import Change
+from migrator.schema import read_schema
+from tests.unit.made_up import MADE_UP, made_up
+from tests.unit.migrating import (
+    back,
+    cells,
+    database,
+    everything,
+    forward,
+    migration,
+    plan_for,
+    promote,
+    rehearse,
+    tables,
+)
+
+
+@pytest.mark.parametrize("carry_out", [promote, rehearse])
+def test_three_kinds_of_change_go_forth_and_back(carry_out):
+    connection = made_up()
+    before = everything(connection)
+    carry_out(connection, plan_for(connection, [MADE_UP]))
+    # Read by position, as an application may.
+    assert connection.execute("SELECT * FROM tasks").fetchall() == [
+        (1, "open", "one", 0),
+        (2, "closed", "two", 1),
+        (3, "open", "", None),
+    ]
+    assert connection.execute("SELECT * FROM chat").fetchall() == [
+        (1, "s1", "user", "hello"),
+        (2, "s1", "bot", "hi"),
+        (3, "s2", "bot", "x"),
+        (4, None, None, None),
+    ]
+    assert connection.execute("SELECT * FROM chat_legacy").fetchall() == [
+        (1, "hello", "s1", "user"),
+        (3, "x", "s2", "bot"),
+    ]
+    assert tables(connection) == {"tasks", "steps", "chat", "other", "chat_legacy"}
+    names = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+    assert connection.execute(names).fetchall() == [("by_state",), ("by_task",)]
+    carry_out(connection, plan_for(connection, [MADE_UP], reverse=True))
+    del before[""]
+    after = everything(connection)
+    assert {name: after[name] for name in before} == before
+    assert tables(connection) == {"tasks", "chat", "other"}
+
+
+def test_a_repaired_row_that_changed_since_is_not_spoilt_again():
+    connection = made_up()
+    forward(connection, MADE_UP)
+    connection.execute("UPDATE chat SET said = 'edited' WHERE id = 3")
+    back(connection, MADE_UP)
+    assert connection.execute("SELECT * FROM chat WHERE id IN (1, 3)").fetchall() == [
+        (1, "hello", "s1", "user"),
+        (3, "x", "s2", "edited"),
+    ]
+
+
+def test_a_repair_may_spell_a_column_in_another_case_and_names_none_that_is_not_there():
+    connection = made_up()
+    forward(connection, migration(Change("CHAT", values={"Said": "upper(said)"}, where="id = 2")))
+    assert connection.execute("SELECT said FROM chat WHERE id IN (1, 2)").fetchall() == [("user",), ("HI",)]
+    with pytest.raises(RefusedError, match="table chat has no column 'sayd'"):
+        plan_for(made_up(), [migration(Change("chat", values={"sayd": "upper(said)"}))])
+
+
+def test_a_new_table_with_rows_waits_and_comes_back_whole():
+    connection = made_up()
+    forward(connection, MADE_UP)
+    connection.execute("INSERT INTO steps VALUES (5, 1, 'a'), (9, 2, 'b'), (12, NULL, NULL)")
+    connection.execute("DELETE FROM steps WHERE id = 12")
+    new = everything(connection)
+    back(connection, MADE_UP)
+    assert tables(connection) == {"tasks", "chat", "other", "steps_ahead"}
+    assert connection.execute("SELECT * FROM steps_ahead").fetchall() == [(5, 1, "a"), (9, 2, "b")]
+    forward(connection, MADE_UP)
+    assert everything(connection) == new
+    connection.execute("INSERT INTO steps (name) VALUES ('c')")
+    assert cells(connection, "steps")[-1][:2] == (13, 13)
+
+
+def test_rows_of_a_new_table_without_a_key_come_back_with_their_rowids():
+    made = migration(Change("t", after="CREATE TABLE t (a)"))
+    connection = database()
+    forward(connection, made)
+    connection.execute("INSERT INTO t (rowid, a) VALUES (-3, 'x'), (40, NULL)")
+    new = everything(connection)
+    back(connection, made)
+    forward(connection, made)
+    assert everything(connection) == new
+
+
+def test_a_new_table_that_the_application_made_already_is_brought_to_the_declared_one():
+    connection = made_up()
+    connection.execute("CREATE TABLE steps (id INTEGER PRIMARY KEY AUTOINCREMENT, task INTEGER, name TEXT)")
+    connection.execute("INSERT INTO steps VALUES (5, 1, 'a')")
+    before, schema = everything(connection), read_schema(connection)
+    forward(connection, MADE_UP)
+    assert connection.execute("SELECT * FROM steps").fetchall() == [(5, 1, "a")]
+    assert connection.execute("PRAGMA foreign_key_list(steps)").fetchall() != []
+    back(connection, MADE_UP, exactly=schema)
+    assert everything(connection) == before
+
+
+def test_a_table_that_waits_under_our_name_with_other_columns_is_refused():
+    connection = made_up()
+    connection.execute("CREATE TABLE steps_ahead (id, mine)")
+    with pytest.raises(RefusedError, match="table steps_ahead has not the columns of steps"):
+        plan_for(connection, [MADE_UP])
+
+
+def test_a_table_that_somebody_dropped_is_refused_on_the_way_back():
+    connection = made_up()
+    forward(connection, MADE_UP)
+    connection.execute("DROP TABLE steps")
+    with pytest.raises(RefusedError, match="table steps does not exist"):
+        plan_for(connection, [MADE_UP], reverse=True)
+
+
+@pytest.mark.parametrize(
+    "object_",
+    [
+        "CREATE INDEX By_State ON other (x)",
+        "CREATE TABLE by_state (x)",
+        "CREATE UNIQUE INDEX by_state ON tasks (title)",
+    ],
+)
+def test_an_index_name_that_is_taken_is_refused_with_both_texts(object_):
+    connection = made_up()
+    connection.execute(object_)
+    with pytest.raises(RefusedError, match=r"already exists as .* expected 'CREATE INDEX by_state ON tasks \(state\)'"):
+        plan_for(connection, [MADE_UP])
+
+
+def test_an_index_that_is_there_already_is_not_made_twice():
+    connection = made_up()
+    connection.execute("ALTER TABLE tasks ADD COLUMN state TEXT")
+    connection.execute("create index BY_STATE on tasks(state)")
+    plan = plan_for(connection, [MADE_UP])
+    assert plan.tables[0].indexes == ()
+    promote(connection, plan)
+    assert [o.name for o in read_schema(connection).on_table("tasks", "index")] == ["BY_STATE"]
+    back(connection, MADE_UP)
+    assert read_schema(connection).on_table("tasks", "index") == ()

@@ -1,0 +1,215 @@
+"""Rebuilding tables of every kind: keys, rowids, stored texts and odd names."""
+
+import sqlite3
+
+import pytest
+
+from migrator.ddl import quote
+from migrator.errors import RefusedError
+from migrator.migration import Change
+from tests.unit.migrating import back, cells, database, everything, forward, migration, one, plan_for
+from tests.unit.notes_in_memory import AFTER, BEFORE, NOTES, ROWS, notes
+
+
+@pytest.mark.parametrize(
+    ("statements", "mark"),
+    [
+        ((), 3),
+        (("DELETE FROM notes WHERE id = 3",), 3),
+        (("DELETE FROM notes",), 3),
+        (("UPDATE sqlite_sequence SET seq = 90",), 90),
+    ],
+)
+def test_an_id_that_was_ever_given_is_not_given_again(statements, mark):
+    connection = notes(*statements)
+    forward(connection, NOTES)
+    assert connection.execute("SELECT * FROM sqlite_sequence").fetchall() == [("notes", mark)]
+    connection.execute("INSERT INTO notes (body) VALUES ('new')")
+    assert one(connection, "SELECT max(id) FROM notes") == mark + 1
+    back(connection, NOTES)
+    assert one(connection, "SELECT seq FROM sqlite_sequence WHERE name = 'notes'") == mark + 1
+
+
+@pytest.mark.parametrize("statements", [(), (ROWS, "DELETE FROM sqlite_sequence")])
+def test_a_table_without_a_mark_is_rebuilt(statements):
+    connection = database(BEFORE, *statements)
+    rows = len(cells(connection, "notes"))
+    forward(connection, NOTES)
+    assert len(cells(connection, "notes")) == rows
+    connection.execute("INSERT INTO notes (body) VALUES ('new')")
+    assert one(connection, "SELECT max(id) FROM notes") == rows + 1
+
+
+def test_a_column_that_is_called_autoincrement_makes_no_mark():
+    table = 'CREATE TABLE notes (id INTEGER PRIMARY KEY, "autoincrement" TEXT)'
+    connection = database(table, "INSERT INTO notes VALUES (4, 'x')")
+    forward(
+        connection,
+        migration(Change("notes", table, 'CREATE TABLE notes (id INTEGER PRIMARY KEY, "autoincrement" TEXT, b)')),
+    )
+    assert cells(connection, "notes") == [(4, 4, ("text", b"x"), None)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rows"),
+    [
+        ("a TEXT, b", "b, n INTEGER, a TEXT", "(rowid, a) VALUES (-5, 'x'), (7, 'y'), (9007199254740993, 'z')"),
+        ("a TEXT PRIMARY KEY, b", "a TEXT PRIMARY KEY, n, b", "(rowid, a) VALUES (7, 'y'), (3, 'x')"),
+        ("rowid TEXT, b", "b, n, rowid TEXT", "(_rowid_, rowid) VALUES (7, 'y'), (3, NULL)"),
+        ("rowid, _rowid_, b", "_rowid_, rowid, n, b", "(oid, rowid, _rowid_) VALUES (7, 'y', 2), (3, NULL, x'00')"),
+    ],
+)
+def test_rows_without_a_key_of_their_own_keep_their_rowids(before, after, rows):
+    connection = database(f"CREATE TABLE t ({before})", f"INSERT INTO t {rows}")
+    was = everything(connection)
+    changed = migration(
+        Change("t", f"CREATE TABLE t ({before})", f"CREATE TABLE t ({after})", values={"b": "coalesce(b, 'B')"})
+    )
+    rowids = [row[0] for row in cells(connection, "t")]
+    forward(connection, changed)
+    assert [row[0] for row in cells(connection, "t")] == rowids
+    assert connection.execute("SELECT DISTINCT b, n FROM t").fetchall() == [("B", None)]
+    back(connection, changed)
+    assert everything(connection) == was
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "a TEXT PRIMARY KEY, b INTEGER, c TEXT",
+        "a TEXT, b INTEGER, c TEXT, PRIMARY KEY (b, a)",
+        "a COLLATE NOCASE PRIMARY KEY, b, c TEXT",
+    ],
+)
+def test_tables_without_rowid_are_rebuilt_by_their_keys(columns):
+    text = f"CREATE TABLE t ({columns}) WITHOUT ROWID"
+    after = text.replace("c TEXT", "d INTEGER, c TEXT")
+    changed = migration(Change("t", text, after, values={"c": "upper(c)", "d": "b * 2"}))
+    connection = database(
+        text, "INSERT INTO t (a, b, c) VALUES ('x', 2, 'low'), ('Y', 1, NULL), ('z', 1, 'UP'), ('', 3, x'00')"
+    )
+    was = everything(connection)
+    forward(connection, changed)
+    assert connection.execute("SELECT a, b, c, d FROM t ORDER BY b, a").fetchall() == [
+        ("Y", 1, None, 2), ("z", 1, "UP", 2), ("x", 2, "LOW", 4), ("", 3, "\x00", 6),
+    ]  # fmt: skip
+    connection.execute("UPDATE t SET d = 99 WHERE a = 'z'")
+    back(connection, changed)
+    assert {name: rows for name, rows in everything(connection).items() if name not in ("", "t_ahead")} == {
+        "t": was["t"]
+    }
+    forward(connection, changed)
+    assert connection.execute("SELECT d FROM t ORDER BY b, a").fetchall() == [(2,), (99,), (4,), (6,)]
+
+
+STORED = """CREATE TABLE "notes" (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused
+    body TEXT NOT NULL ON CONFLICT REPLACE DEFAULT '-' COLLATE NOCASE /* what was said */,
+    mood TEXT,
+    place TEXT, -- goes
+    CHECK (length(body) < 100), -- short ones
+    CONSTRAINT once UNIQUE (body, mood)
+) STRICT"""
+
+
+def test_collations_checks_conflict_clauses_and_comments_that_nobody_names_stay():
+    connection = notes(table=STORED)
+    forward(connection, NOTES)
+    assert one(connection, "SELECT sql FROM sqlite_master WHERE name = 'notes'") == (
+        'CREATE TABLE "notes" (\n'
+        "    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused\n"
+        " stars INTEGER,"
+        "    body TEXT NOT NULL ON CONFLICT REPLACE DEFAULT '-' COLLATE NOCASE, /* what was said */"
+        "\n    mood TEXT,"
+        "    CHECK (length(body) < 100), -- short ones\n"
+        "    CONSTRAINT once UNIQUE (body, mood)) STRICT"
+    )
+    connection.execute("INSERT INTO notes (body, mood) VALUES (NULL, 'x')")
+    assert connection.execute("SELECT count(*) FROM notes WHERE body = 'A' OR body = '-'").fetchall() == [(2,)]
+    for statement in (
+        "INSERT INTO notes (body, mood) VALUES (hex(zeroblob(50)), 'x')",
+        "INSERT INTO notes (body, mood) VALUES ('A', 'good')",
+        "INSERT INTO notes (body, stars) VALUES ('q', 'many')",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(statement)
+
+
+def test_no_collation_hides_what_a_value_was():
+    connection = notes(table=BEFORE.replace("mood TEXT", "mood TEXT COLLATE NOCASE"))
+    before = everything(connection)
+    changed = migration(Change("notes", BEFORE, BEFORE, values={"mood": "lower(mood)"}))
+    forward(connection, changed)
+    assert connection.execute("SELECT mood FROM notes WHERE mood = 'GOOD'").fetchall() == [("good",)]
+    back(connection, changed)
+    assert everything(connection) == before
+
+
+def test_a_constraint_on_a_column_that_goes_is_refused():
+    with pytest.raises(RefusedError, match=r"constraint 'CHECK \(place <> 1\)' of table notes names column 'place'"):
+        plan_for(notes(table=BEFORE.replace("place TEXT)", "place TEXT, CHECK (place <> 1))")), [NOTES])
+
+
+@pytest.mark.parametrize(
+    ("declared", "wanted", "stored", "expected"),
+    [
+        ("", "", " STRICT", True),
+        ("", " STRICT", "", True),
+        (" STRICT", "", " STRICT", False),
+        (" STRICT", " STRICT", "", False),
+    ],
+)
+def test_what_stands_after_the_list_changes_where_the_migration_changes_it(declared, wanted, stored, expected):
+    connection = notes(table=BEFORE + stored)
+    forward(connection, migration(Change("notes", BEFORE + declared, AFTER + wanted)))
+    assert one(connection, "SELECT strict FROM pragma_table_list WHERE name = 'notes'") == expected
+
+
+def test_columns_named_like_keywords_are_columns():
+    before = 'CREATE TABLE "order" ("select" INTEGER PRIMARY KEY, "from" TEXT, [where] TEXT, "group" TEXT)'
+    after = 'CREATE TABLE "order" ("select" INTEGER PRIMARY KEY, "table" INTEGER, "from" TEXT, "where" TEXT)'
+    changed = migration(Change("order", before, after, values={"from": 'upper("from")', "table": 'length("from")'}))
+    connection = database(before, "INSERT INTO \"order\" VALUES (1, 'a', 'b', 'c'), (2, NULL, NULL, NULL)")
+    was = everything(connection)
+    forward(connection, changed)
+    assert connection.execute('SELECT * FROM "order"').fetchall() == [(1, 1, "A", "b"), (2, None, None, None)]
+    back(connection, changed)
+    assert everything(connection) == was
+
+
+@pytest.mark.parametrize("name", ['x"; DROP TABLE y; --', "two words", "größe", "rowid", "a'b", "[x", "`"])
+def test_odd_names_are_only_names(name):
+    before = f"CREATE TABLE {quote(name)} (id INTEGER PRIMARY KEY, {quote(name)} TEXT)"
+    after = f"CREATE TABLE {quote(name)} (id INTEGER PRIMARY KEY, new, {quote(name)} TEXT)"
+    changed = migration(Change(name, before, after, values={name: f"upper({quote(name)})"}))
+    connection = database("CREATE TABLE y (a)", before, f"INSERT INTO {quote(name)} VALUES (1, 'low')")
+    was = everything(connection)
+    forward(connection, changed)
+    assert connection.execute(f"SELECT * FROM {quote(name)}").fetchall() == [(1, None, "LOW")]
+    back(connection, changed)
+    assert everything(connection) == was
+
+
+def test_a_table_with_a_computed_column_is_rebuilt_and_computes_on():
+    before = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, size AS (length(a)) STORED)"
+    after = "CREATE TABLE t (id INTEGER PRIMARY KEY, b, a TEXT, size AS (length(a)) STORED)"
+    connection = database(before, "INSERT INTO t (a) VALUES ('abc')")
+    was = everything(connection)
+    changed = migration(Change("t", before, after, values={"a": "a || 'd'"}))
+    forward(connection, migration(*changed.changes))
+    assert connection.execute("SELECT * FROM t").fetchall() == [(1, None, "abcd", 4)]
+    back(connection, changed)
+    assert everything(connection) == was
+
+
+def test_a_virtual_table_is_refused():
+    with pytest.raises(RefusedError, match="not a CREATE TABLE statement"):
+        plan_for(database("CREATE VIRTUAL TABLE notes USING fts5(body)"), [NOTES])
+
+
+def test_another_key_is_refused():
+    after = "CREATE TABLE notes (id TEXT PRIMARY KEY, body TEXT NOT NULL, mood TEXT) WITHOUT ROWID"
+    before = BEFORE.replace("id INTEGER PRIMARY KEY AUTOINCREMENT", "id TEXT PRIMARY KEY")
+    connection = database(before)
+    with pytest.raises(RefusedError, match="identifies its rows by"):
+        plan_for(connection, [migration(Change("notes", before, after))])

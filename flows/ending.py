@@ -158,9 +158,9 @@ class Run:
     def _clean_up(self, live: Live) -> None:
         self._noting_faults(lambda: restoration.finish(live.database, live.directory))
 
-    def _noting_faults(self, clean_up: Callable[[], None]) -> None:
+    def _noting_faults(self, clean_up: Callable[[], tuple[Finding, ...]]) -> None:
         try:
-            clean_up()
+            self.report.add_findings(clean_up())
         except Exception as error:
             self.report.add_findings([Finding("clean_up_failed", f"the next start ends this run: {error}")])
 

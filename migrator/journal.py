@@ -12,10 +12,14 @@ from migrator.files import mode_of, sync_directory, write_private
 
 @dataclass(frozen=True)
 class Journal:
-    """`directory` holds the run's backup, candidate and report; `run_id` is what the ledger knows it by."""
+    """`directory` holds the run's backup, candidate and report; `run_id` is what the ledger knows it by.
+
+    `journal_mode` is what the database goes back to at the end; None: the run leaves it alone.
+    """
 
     run_id: str
     directory: str
+    journal_mode: str | None = None
 
 
 def journal_path(database: Path) -> Path:
@@ -33,7 +37,7 @@ def read_journal(database: Path) -> Journal | None:
     path = journal_path(database)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        journal = Journal(str(stored["run_id"]), str(stored["directory"]))
+        journal = Journal(str(stored["run_id"]), str(stored["directory"]), _mode(stored.get("journal_mode")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -44,6 +48,12 @@ def read_journal(database: Path) -> Journal | None:
             f"{path} names a directory that no run made: {journal.directory}", "look at it, and move it away"
         )
     return journal
+
+
+def _mode(stored: object) -> str | None:
+    if stored not in (None, "delete", "truncate", "persist"):
+        raise ValueError(f"journal mode {stored!r}")
+    return None if stored is None else str(stored)
 
 
 def remove_journal(database: Path) -> None:

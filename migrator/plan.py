@@ -30,8 +30,9 @@ class TablePlan:
     """Everything that happens to one table, as SQL.
 
     `rebuild`: `create` makes the shadow table, `copy` fills it, `compare` counts rows of it that are not what the
-    projection says. `new`: `create` makes the table. `drop`: the table goes, or is renamed to `writes` with its rows.
-    `added` and `fill` are the same change in the small steps of the rehearsal. `unmapped`, `duplicates` and `missing`
+    projection says; `projection` itself is there for who does that a few rows at a time. `new`: `create` makes the
+    table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
+    the small steps of the rehearsal. `unmapped`, `duplicates` and `missing`
     find what the new table cannot hold.
     """
 
@@ -52,6 +53,7 @@ class TablePlan:
     indexes: tuple[str, ...] = ()
     reads: str | None = None
     writes: str = ""
+    projection: Projection | None = None
 
     @property
     def shadow(self) -> str:
@@ -189,7 +191,8 @@ def _rebuild(
         create=target.named(shadow).sql,
         copy=projection.copy_into(shadow),
         compare=projection.differing_from(shadow),
-        originals=projection.originals_into(way.writes),
+        originals=_originals(projection, way.writes),
+        projection=projection,
         added=_added(way, shape, now),
         fill=projection.fill(),
         unmapped=projection.unmapped(),
@@ -200,6 +203,11 @@ def _rebuild(
         reads=way.reads if way.reads in state.own else None,
         writes=way.writes,
     )  # fmt: skip
+
+
+def _originals(projection: Projection, writes: str) -> tuple[str, ...]:
+    created = projection.originals_table(writes)
+    return (f"DROP TABLE IF EXISTS {quote(writes)}", created, projection.originals_into(writes)) if created else ()
 
 
 def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: State, answers: Answers) -> Projection:

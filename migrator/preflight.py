@@ -18,7 +18,7 @@ from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger
 from migrator.migration import Answers, Migration
 from migrator.plan import Plan, State, make_plan
-from migrator.schema import columns_of, leftovers, read_schema
+from migrator.schema import columns_of, own_objects, read_schema
 
 _HEADER, _HEADER_BYTES = b"SQLite format 3\x00", 100
 BACKUPS_SUFFIX = ".backups"
@@ -179,7 +179,7 @@ def _look(connection: sqlite3.Connection, application: Application) -> tuple[Sta
     connection.execute("BEGIN")
     state = read_state(connection, application)
     applied = read_ledger(connection, application.name, application.migrations)
-    left = leftovers(connection)
+    left = own_objects(connection)
     connection.execute("COMMIT")
     if left:
         raise RefusedError(

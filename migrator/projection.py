@@ -45,53 +45,64 @@ class Projection:
         hidden = [f"{k} AS {quote(k)}" for k in self._hidden_key]
         return _select([*hidden, *map(quote, self.present), *self._lacking(self.present)], quote(self.table))
 
-    def sql(self, unmapped: str = "NULL") -> str:
-        """SELECT of the key, the target's columns and, as `_was_<column>`, the source values that checks need."""
+    @property
+    def is_local(self) -> bool:
+        """Whether each projected row comes from one row of the table, so that rows can be projected a few at a time."""
+        given = (*self.values.values(), *self.opposite.values())
+        return not any("{rows}" in value_sql(value, "", self.answers, "") for value in given)
+
+    def sql(self, unmapped: str = "NULL", only: str = "") -> str:
+        """SELECT of the key, the target's columns and, as `_was_<column>`, the source values that checks need.
+
+        `only` is a condition on the table's rows ("": all of them).
+        """
         values = [f"{self._value(c, self.values, self.where, unmapped)} AS {quote(c)}" for c in self.target]
         was = [f"{self._now(c)} AS {_was(c)}" for c in self._remembered]
-        projected = _select([*map(quote, self._hidden_key), *values, *was], f"({self.source})")
+        source = f"{self.source} WHERE {only}" if only else self.source
+        projected = _select([*map(quote, self._hidden_key), *values, *was], f"({source})")
         return self._with_kept(projected) if self._given_back else projected
 
-    def copy_into(self, shadow: str) -> str:
+    def copy_into(self, shadow: str, only: str = "", verb: str = "INSERT") -> str:
         """INSERT of every projected row; rowids stay."""
         listed = [*map(quote, self._hidden_key), *map(quote, self.target)]
-        return f"INSERT INTO {quote(shadow)} ({', '.join(listed)}) {_select(listed, f'({self.sql()})')}"
+        return f"{verb} INTO {quote(shadow)} ({', '.join(listed)}) {_select(listed, f'({self.sql(only=only)})')}"
 
-    def differing_from(self, table: str) -> str:
-        """Counts projected rows that are missing from `table` or differ from it in type or bytes."""
+    def differing_from(self, table: str, unmapped: str = "NULL", only: str = "", but: str = "") -> str:
+        """Counts projected rows that are missing from `table` or differ from it in type or bytes.
+
+        Rows for which the condition `but` on the projected row p holds do not count.
+        """
         join = " AND ".join(f"t.{quote(k)} = p.{quote(k)}" for k in self.key)
         differ = " OR ".join(_differ(f"p.{quote(c)}", f"t.{quote(c)}") for c in self.target)
         return (
-            f"SELECT count(*) FROM ({self.sql()}) AS p LEFT JOIN {quote(table)} AS t ON {join} "
-            f"WHERE t.{quote(self.key[0])} IS NULL OR {differ}"
+            f"SELECT count(*) FROM ({self.sql(unmapped, only)}) AS p LEFT JOIN {quote(table)} AS t ON {join} "
+            f"WHERE (t.{quote(self.key[0])} IS NULL OR {differ})" + (f" AND NOT ({but})" if but else "")
         )
 
-    def originals_into(self, writes: str) -> tuple[str, ...]:
-        """Statements that keep, in table `writes`, what the way back would not give: key and old values of such rows.
+    def originals_table(self, writes: str) -> str:
+        """CREATE of the table `writes` for what the way back would not give; "" where nothing can be lost.
 
         Its columns but the key have no type: without affinity SQLite keeps a value exactly as it was. The key's have
         theirs, so that a join with the table uses its index.
         """
         if not self._changing:
-            return ()
+            return ""
         types = {c.name: c.type for c in self.known}
         key = [f"{quote(k)} {types.get(k, 'INTEGER')}" for k in self.key]
-        primary = ", ".join(map(quote, self.key))
-        left = [_left(c) for c in self._left_behind]
-        made = f"{', '.join([*key, *map(quote, self._changing), *left])}, PRIMARY KEY ({primary})"
+        columns = [*key, *map(quote, self._changing), *map(_left, self._left_behind)]
+        return f"CREATE TABLE {quote(writes)} ({', '.join(columns)}, PRIMARY KEY ({', '.join(map(quote, self.key))}))"
+
+    def originals_into(self, writes: str, only: str = "") -> str:
+        """INSERT of key and old values of the rows of which the way back would make something else than they were."""
         again = [
             f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
         ]
-        rows = _select(["*", *self._lacking(self.target)], f"({self.sql()})")
+        rows = _select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
         differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
         listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, self._left_behind)]
         kept = _select(listed, f"({_select(['*', *again], f'({rows})')})")
-        columns = ", ".join([*map(quote, (*self.key, *self._changing)), *left])
-        return (
-            f"DROP TABLE IF EXISTS {quote(writes)}",
-            f"CREATE TABLE {quote(writes)} ({made})",
-            f"INSERT INTO {quote(writes)} ({columns}) {kept} WHERE {differ}",
-        )
+        columns = [*map(quote, (*self.key, *self._changing)), *map(_left, self._left_behind)]
+        return f"INSERT INTO {quote(writes)} ({', '.join(columns)}) {kept} WHERE {differ}"
 
     def fill(self) -> str:
         """UPDATE of the columns that the table lacked and that do not stay empty; '' where there are none."""

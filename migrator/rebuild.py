@@ -85,20 +85,19 @@ def rebuild_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
             connection.execute(plan.create)
             copied = connection.execute(plan.copy).rowcount if plan.copy else 0
             if plan.reads is not None:
-                _carry_sequence(connection, plan, plan.reads, plan.table)
+                carry_sequence(connection, plan, plan.reads, plan.table)
         case "rebuild":
             connection.execute(plan.create)
             copied = connection.execute(plan.copy).rowcount
             _check_copy(connection, plan, copied)
-            _carry_sequence(connection, plan, plan.table, plan.shadow)
-            statistics = _statistics(connection, plan.table)
-            indexes = _index_columns(connection, plan.table)
+            carry_sequence(connection, plan, plan.table, plan.shadow)
+            known, indexes = statistics(connection, plan.table), index_columns(connection, plan.table)
             connection.execute(f"DROP TABLE {quote(plan.table)}")
             connection.execute(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
             for statement in plan.recreate:
                 connection.execute(statement)
-            same = indexes.items() & _index_columns(connection, plan.table).items()
-            _bring_back_statistics(connection, statistics, {None, plan.table, *(name for name, _ in same)})
+            same = indexes.items() & index_columns(connection, plan.table).items()
+            bring_back_statistics(connection, known, {None, plan.table, *(name for name, _ in same)})
     if plan.reads is not None:
         connection.execute(f"DROP TABLE {quote(plan.reads)}")
     return copied
@@ -138,7 +137,7 @@ def _check_copy(connection: sqlite3.Connection, plan: TablePlan, copied: int) ->
         )
 
 
-def _carry_sequence(connection: sqlite3.Connection, plan: TablePlan, source: str, table: str) -> None:
+def carry_sequence(connection: sqlite3.Connection, plan: TablePlan, source: str, table: str) -> None:
     """The ids that were ever given stay given: the mark moves with the rows, also where the newest are gone.
 
     A table that has no mark gets none, though even a copy of no rows has left one.
@@ -152,14 +151,14 @@ def _carry_sequence(connection: sqlite3.Connection, plan: TablePlan, source: str
 Rows = list[tuple[object, ...]]
 
 
-def _statistics(connection: sqlite3.Connection, table: str) -> list[tuple[str, Rows]]:
+def statistics(connection: sqlite3.Connection, table: str) -> list[tuple[str, Rows]]:
     """The planner's statistics about `table`, which DROP TABLE deletes."""
     query = "SELECT name FROM sqlite_master WHERE name IN ('sqlite_stat1', 'sqlite_stat4')"
     names = [name for (name,) in connection.execute(query)]
     return [(n, connection.execute(f"SELECT * FROM {n} WHERE tbl = ?", (table,)).fetchall()) for n in names]
 
 
-def _index_columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
+def index_columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
     """What each index of `table` is on: the one of a UNIQUE constraint has a number for a name, which may move."""
     query = (
         "SELECT i.name, c.name, c.desc, c.coll FROM pragma_index_list(?) AS i, pragma_index_xinfo(i.name) AS c "
@@ -171,11 +170,15 @@ def _index_columns(connection: sqlite3.Connection, table: str) -> dict[str, tupl
     return found
 
 
-def _bring_back_statistics(
-    connection: sqlite3.Connection, statistics: list[tuple[str, Rows]], indexes: Set[object]
-) -> None:
+def forget_statistics(connection: sqlite3.Connection, table: str) -> None:
+    """Afterwards the planner has no statistics about `table`."""
+    for name, _ in statistics(connection, table):
+        connection.execute(f"DELETE FROM {name} WHERE tbl = ?", (table,))
+
+
+def bring_back_statistics(connection: sqlite3.Connection, known: list[tuple[str, Rows]], indexes: Set[object]) -> None:
     """The statistics of the table itself and of each of `indexes`; their second column names the index."""
-    for name, rows in statistics:
+    for name, rows in known:
         for row in rows:
             if row[1] in indexes:
                 connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)

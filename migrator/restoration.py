@@ -13,16 +13,17 @@ from migrator import ledger
 from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME, copy_database
 from migrator.connect import Connection, count_rows, is_damage, is_passing, opened, set_pragma, transaction
-from migrator.ddl import quote
 from migrator.errors import MigratorError, RestoreError
 from migrator.files import create_private, sha256_of, sync_file
 from migrator.findings import Finding
 from migrator.inspection import integrity_faults
 from migrator.journal import read_journal, remove_journal
+from migrator.journal_mode import give_back
+from migrator.one_transaction import in_one_transaction
 from migrator.plan import make_plan
 from migrator.preflight import BACKUPS_SUFFIX, read_state
-from migrator.promotion import in_one_transaction
-from migrator.schema import Schema, leftovers
+from migrator.removal import remove_own
+from migrator.schema import Schema
 from migrator.verification import verify
 
 PRESENT_NAME = "before-restore.db"
@@ -62,7 +63,7 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
         findings: tuple[Finding, ...] = ()
         try:
             if not faults:
-                _remove_leftovers(connection)
+                remove_own(connection)
                 if run is not None:
                     _reverse(connection, application, run_id, run, database, backup)
                     faults = integrity_faults(connection)
@@ -76,10 +77,10 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
     if faults:
         findings = _restore_damaged(database, backup, faults)
     if run is None and not faults and not backup.with_name(MANIFEST_NAME).exists():
-        discard(database, directory)
+        ended = discard(database, directory)
     else:
-        finish(database, directory)
-    return Restored("pages_copied" if faults else "unchanged" if run is None else "reversed", findings)
+        ended = finish(database, directory)
+    return Restored("pages_copied" if faults else "unchanged" if run is None else "reversed", (*findings, *ended))
 
 
 def recover(database: Path, application: Application) -> Recovered:
@@ -98,8 +99,9 @@ def recover(database: Path, application: Application) -> Recovered:
     if run is not None and not faults:
         try:
             verified = verify(database, application, journal.run_id)
-            finish(database, directory)
-            return _recovered(journal.run_id, "finished", verified.findings)
+            with opened(database) as connection:
+                remove_own(connection)
+            return _recovered(journal.run_id, "finished", (*verified.findings, *finish(database, directory)))
         except MigratorError as error:
             why.append(Finding("promotion_reversed", str(error)))
     try:
@@ -121,16 +123,20 @@ def _recovered(run_id: str, how: How, findings: tuple[Finding, ...]) -> Recovere
     return Recovered(run_id, how, (Finding("recovered", said[how]), *findings))
 
 
-def finish(database: Path, directory: Path) -> None:
-    """Ends a run that succeeded: scratch folder and journal go, the backup stays."""
+def finish(database: Path, directory: Path) -> tuple[Finding, ...]:
+    """Ends a run: scratch folder and journal go, the backup stays, and the journal mode is what it was."""
     shutil.rmtree(directory / SCRATCH_NAME, ignore_errors=True)
+    found = give_back(database)
     remove_journal(database)
+    return found
 
 
-def discard(database: Path, directory: Path) -> None:
+def discard(database: Path, directory: Path) -> tuple[Finding, ...]:
     """Ends a run that was refused: nothing of it stays, not even its backup."""
     remove_directory(database, directory)
+    found = give_back(database)
     remove_journal(database)
+    return found
 
 
 def remove_directory(database: Path, directory: Path) -> None:
@@ -281,16 +287,6 @@ def _restore_damaged(database: Path, backup: Path, faults: list[str]) -> tuple[F
             f"{database} is still damaged ({still[0]}); its present state is in {present}", f"use {backup}"
         )
     return (Finding("pages_copied", f"live was damaged ({faults[0]}); its state is kept in {present}"),)
-
-
-def _remove_leftovers(connection: sqlite3.Connection) -> None:
-    names = leftovers(connection)
-    if not names:
-        return
-    with transaction(connection):
-        for kind, name in connection.execute("SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL").fetchall():
-            if name in names and kind in ("table", "trigger", "view"):
-                connection.execute(f"DROP {kind.upper()} IF EXISTS {quote(name)}")
 
 
 def _schema_of(backup: Path, application: Application) -> Schema:

@@ -124,10 +124,10 @@ def _is_internal(name: str) -> bool:
     return name.startswith(("sqlite_", OWN_PREFIX))
 
 
-def leftovers(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Names of what a killed run of this tool left: shadow tables, logs, triggers."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE substr(name, 1, 5) = ?", (OWN_PREFIX,))
-    return tuple(name for (name,) in rows)
+def own_objects(connection: sqlite3.Connection) -> dict[str, str]:
+    """What this tool has in the database only while a run lasts: shadow tables, logs, triggers; the text by name."""
+    query = "SELECT name, sql FROM sqlite_master WHERE substr(name, 1, 5) = ? AND sql IS NOT NULL"
+    return dict(connection.execute(query, (OWN_PREFIX,)).fetchall())
 
 
 def shape_of(text: TableText) -> Shape:

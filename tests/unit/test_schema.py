@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from migrator.ddl import DdlError, parse_create_table
-from migrator.schema import columns_of, index_name, leftovers, read_schema, rowid_name, shape_of
+from migrator.schema import columns_of, index_name, own_objects, read_schema, rowid_name, shape_of
 from tests.unit.migrating import database
 
 
@@ -120,7 +120,7 @@ def test_a_fingerprint_knows_meaning_and_not_layout():
 
 
 def test_leftovers_are_this_tools_objects_and_no_others():
-    assert set(leftovers(database(*OBJECTS, "CREATE TABLE xmig_t (a)"))) == {"_mig_t", "_mig_i", "_mig_g"}
+    assert set(own_objects(database(*OBJECTS, "CREATE TABLE xmig_t (a)"))) == {"_mig_t", "_mig_i", "_mig_g"}
 
 
 @pytest.mark.parametrize("name", ["i", '"on"', "[a b]", "'q'", 'main."x"'])

@@ -128,7 +128,7 @@ def test_any_other_change_of_its_answer_is_reported(scratch, defect):
 def test_a_fault_of_the_projection_itself_is_reported(tmp_path, monkeypatch):
     sql = Projection.sql
     mixed_up = ('"body" AS "body"', "'note ' || (id % 7) AS \"body\"")
-    monkeypatch.setattr(Projection, "sql", lambda *given: sql(*given).replace(*mixed_up))
+    monkeypatch.setattr(Projection, "sql", lambda *given, **only: sql(*given, **only).replace(*mixed_up))
     path = tmp_path / "notes.db"
     make_notes(path)
     with pytest.raises(ToolFailedError, match="answers differently about data that was there before"):

@@ -1,0 +1,68 @@
+"""WAL for the time of a run, where the database is in another mode: in WAL nobody who reads makes a writer wait."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from migrator.connect import is_passing, opened, pragma
+from migrator.findings import Finding
+from migrator.journal import read_journal, write_journal
+
+_POLL_S = 0.001
+_PATIENCE_S = 5.0
+
+
+def use_wal(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding, ...]:
+    """Afterwards `database` is in WAL mode, and the journal beside it names the mode to go back to.
+
+    A finding where somebody held it for longer than `patience_s`: then it is in the mode in which it was.
+    """
+    with opened(database, timeout_s=0) as connection:
+        before = str(pragma(connection, "journal_mode"))
+        if before == "wal":
+            return ()
+        journal = read_journal(database)
+        if journal is not None:
+            write_journal(database, replace(journal, journal_mode=before))
+        if _set(connection, "wal", patience_s):
+            return ()
+    message = f"{database.name} stays in journal mode {before}, because somebody holds it; its writers may wait longer"
+    return (Finding("wal_refused", message),)
+
+
+def give_back(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding, ...]:
+    """Afterwards `database` is in the journal mode that the journal beside it names, where it names one.
+
+    A finding, and WAL, where somebody has it open: SQLite leaves WAL only for the last connection.
+    """
+    journal = read_journal(database)
+    if journal is None or journal.journal_mode is None:
+        return ()
+    with opened(database, timeout_s=0) as connection:
+        if _set(connection, journal.journal_mode, patience_s):
+            return ()
+    return (
+        Finding(
+            "journal_mode_left",
+            f"{database.name} stays in WAL mode, because somebody has it open; to go back when nobody has: "
+            f"sqlite3 {database} 'PRAGMA journal_mode={journal.journal_mode}'",
+        ),
+    )
+
+
+def _set(connection: sqlite3.Connection, mode: str, patience_s: float) -> bool:
+    """Whether SQLite took the mode; it calls no busy handler for this."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            if connection.execute(f"PRAGMA journal_mode={mode}").fetchone()[0] == mode:
+                return True
+        except sqlite3.OperationalError as error:
+            if not is_passing(error):
+                raise
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_S)

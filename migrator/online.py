@@ -1,0 +1,295 @@
+"""The way for large tables: a shadow table is filled beside the live one while the application goes on.
+
+Triggers note the key of every row that changes meanwhile. After each short transaction the shadow table holds exactly
+the projection of the rows up to a key; at the end the two tables change places in milliseconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from migrator import rebuild, swap
+from migrator.application import Application
+from migrator.backup import Progress, no_progress
+from migrator.changelog import ChangeLog, change_log
+from migrator.connect import Connection, set_pragma
+from migrator.ddl import quote
+from migrator.errors import PromotionError, RefusedError, RehearsalError
+from migrator.findings import Finding
+from migrator.guard import authorizer, check_unchanged
+from migrator.inspection import refuse_what_does_not_fit
+from migrator.migration import UNMAPPED
+from migrator.one_transaction import CACHE_KIB, WriteLedger
+from migrator.pace import Pace
+from migrator.paced import Paced
+from migrator.plan import Plan, State, TablePlan
+from migrator.projection import Projection
+from migrator.schema import own_objects
+
+_LEFT_FOR_THE_SWAP = 20
+_CATCH_UP_S = 60.0
+"""By then a log that does not shrink never will: 30,000 keys a second can be caught up."""
+
+Parameters = dict[str, object]
+
+
+@dataclass
+class _Copy:
+    """One table on its way. `after`: the key up to which the shadow table is filled; `done`: all is filled."""
+
+    plan: TablePlan
+    projection: Projection
+    log: ChangeLog
+    after: tuple[object, ...] | None = None
+    done: bool = False
+
+    @property
+    def keys(self) -> str:
+        return f"({', '.join(map(quote, self.projection.key))})"
+
+
+def promote_online(
+    connection: Connection,
+    application: Application,
+    plan: Plan,
+    expected: State,
+    write_ledger: WriteLedger,
+    pace: Pace,
+    rows_expected: int,
+    on_progress: Progress = no_progress,
+) -> tuple[float, int, tuple[Finding, ...]]:
+    """Carries out `plan` beside the application's writes; returns milliseconds of the longest lock, rows, findings.
+
+    Afterwards the migration is committed, and what was the table is left under names of this tool's. `on_progress` is
+    called between the transactions and may raise. Raises PromotionError where the application changed the schema or
+    wrote what does not fit, or writes faster than can be caught up; RehearsalError where a row differs. Then live has
+    its old schema and every write, and this tool's own objects wait to be removed.
+    """
+    _refuse_what_needs_all_rows(plan)
+    with rebuild.rebuild_settings(connection):
+        set_pragma(connection, "cache_size", -CACHE_KIB)
+        # Nothing of the shadow table has to survive a power cut; what the application commits it syncs itself.
+        set_pragma(connection, "synchronous", 1)
+        connection.set_authorizer(authorizer(plan, transactions=True))
+        try:
+            run = _Run(connection, application, plan, expected, Paced(connection, pace))
+            return run.carry_out(write_ledger, rows_expected, on_progress)
+        except sqlite3.IntegrityError as error:
+            raise PromotionError(
+                f"rows written since the backup do not fit the new table ({error}); live unchanged",
+                "start again, which shows them",
+            ) from error
+        finally:
+            connection.set_authorizer(None)
+
+
+def _refuse_what_needs_all_rows(plan: Plan) -> None:
+    way_out = "allow a longer lock with --max-lock-ms at a quiet hour"
+    tables = [table.table for table in plan.tables if table.kind == "rebuild"]
+    for table in plan.tables:
+        if tables.count(table.table) > 1:
+            raise PromotionError(
+                f"several pending migrations change {table.table}, which the online promotion cannot do at once; "
+                "live unchanged",
+                f"migrate to one version after the other with --to, or {way_out}",
+            )
+        if table.projection is not None and not table.projection.is_local:
+            raise PromotionError(
+                f"a value of {table.table} depends on other rows, which the online promotion cannot follow; "
+                "live unchanged",
+                way_out,
+            )
+
+
+class _Run:
+    def __init__(
+        self, connection: Connection, application: Application, plan: Plan, expected: State, paced: Paced
+    ) -> None:
+        self._connection, self._application = connection, application
+        self._plan, self._expected, self._paced = plan, expected, paced
+        self._copies: list[_Copy] = []
+        self._ours: dict[str, str] = {}
+        self._rows = 0
+
+    def carry_out(
+        self, write_ledger: WriteLedger, rows_expected: int, on_progress: Progress
+    ) -> tuple[float, int, tuple[Finding, ...]]:
+        started = time.monotonic()
+        self._paced.hold(self._set_up)
+
+        def between() -> None:
+            on_progress(self._rows, max(rows_expected, self._rows))
+            self._paced.rest()
+
+        between()
+        for copy in self._copies:
+            while not copy.done:
+                self._fill(copy)
+                between()
+        for copy in self._copies:
+            self._catch_up(copy, between)
+            self._check_count(copy)
+            self._catch_up(copy, between)
+        findings = self._change_places(write_ledger, started)
+        return 1000 * self._paced.longest_s, self._rows, findings
+
+    def _set_up(self) -> int:
+        check_unchanged(self._connection, self._application, self._plan, self._expected)
+        # What the log is to note is decided under the lock, on the table as it is.
+        self._copies = [
+            _Copy(table, table.projection, change_log(self._connection, table.table, table.projection.key))
+            for table in self._plan.tables
+            if table.projection is not None
+        ]
+        for copy in self._copies:
+            swap.create_shadow(self._connection, copy.plan)
+            for statement in copy.log.statements.values():
+                self._connection.execute(statement)
+        self._ours = own_objects(self._connection)
+        return 0
+
+    def _fill(self, copy: _Copy) -> None:
+        """One transaction: what the log names is brought up to date and, where that was all, the next rows follow."""
+        limit = self._paced.pace.rows
+        upto = self._key_at(copy, limit)
+        only, parameters = _between(copy, copy.after, upto)
+        filled = False
+
+        def work() -> int:
+            nonlocal filled
+            taken = self._take_log(copy, limit)
+            filled = taken < limit
+            return taken + (self._put(copy, only, parameters, "INSERT") if filled else 0)
+
+        rows = self._paced.hold(work)
+        if filled:
+            self._rows += rows
+            copy.after, copy.done = (upto or copy.after), upto is None
+            self._compare(copy, only, parameters)
+
+    def _key_at(self, copy: _Copy, rows: int) -> tuple[object, ...] | None:
+        """The key of the last of the next `rows` rows; None where there are fewer."""
+        after, parameters = _between(copy, copy.after, None)
+        query = (
+            f"SELECT {', '.join(map(quote, copy.projection.key))} FROM {quote(copy.plan.table)} "
+            f"WHERE {after} ORDER BY {', '.join(map(quote, copy.projection.key))} LIMIT 1 OFFSET :skip"
+        )
+        found: tuple[object, ...] | None = self._connection.execute(query, {**parameters, "skip": rows - 1}).fetchone()
+        return found
+
+    def _put(self, copy: _Copy, only: str, parameters: Parameters, verb: str) -> int:
+        shadow, originals = copy.plan.shadow, swap.originals_name(copy.plan)
+        if originals:
+            self._connection.execute(copy.projection.originals_into(originals, only), parameters)
+        return self._connection.execute(copy.projection.copy_into(shadow, only, verb), parameters).rowcount
+
+    def _take_log(self, copy: _Copy, limit: int) -> int:
+        """Brings up to `limit` noted rows up to date, compares them, and takes their notes off the log."""
+        newest = self._connection.execute(
+            f"SELECT max(entry), count(*) FROM (SELECT entry FROM {quote(copy.log.name)} ORDER BY entry LIMIT ?)",
+            (limit,),
+        ).fetchone()
+        entry, noted = newest
+        if not noted:
+            return 0
+        for table in filter(None, (copy.plan.shadow, swap.originals_name(copy.plan))):
+            query = f"DELETE FROM {quote(table)} WHERE {copy.keys} IN ({copy.log.listed})"
+            self._connection.execute(query, {"entry": entry})
+        # Rows beyond come by themselves.
+        reached, parameters = _between(copy, None, None if copy.done else copy.after)
+        parameters["entry"] = entry
+        if copy.done or copy.after is not None:
+            only = f"{copy.keys} IN ({copy.log.listed}) AND {reached}"
+            # A value that moved from a row to another that is taken first stands in both for a moment.
+            self._put(copy, only, parameters, "INSERT OR REPLACE")
+            later = copy.log.noted(_prefixed("p", copy), "entry > :entry")
+            compare = copy.projection.differing_from(copy.plan.shadow, UNMAPPED, only, later)
+            if self._connection.execute(compare, parameters).fetchone()[0]:
+                raise self._difference(copy)
+        self._connection.execute(f"DELETE FROM {quote(copy.log.name)} WHERE entry <= ?", (entry,))
+        return int(noted)
+
+    def _compare(self, copy: _Copy, only: str, parameters: Parameters) -> None:
+        """What is committed is what the projection says, but for rows that changed since; no lock is held."""
+        changed = copy.log.noted(_prefixed("p", copy))
+        compare = copy.projection.differing_from(copy.plan.shadow, UNMAPPED, only, changed)
+        if self._connection.execute(compare, parameters).fetchone()[0]:
+            raise self._difference(copy)
+
+    def _difference(self, copy: _Copy) -> Exception:
+        try:
+            refuse_what_does_not_fit(self._connection, copy.plan)
+        except RefusedError as error:
+            return PromotionError(f"written since the backup: {error.fault}; live unchanged", error.way_out)
+        return RehearsalError(
+            f"a row of the new {copy.plan.table} is not what the migration says; live unchanged",
+            "a declared value may be of another type than its column stores: give it a CAST",
+        )
+
+    def _catch_up(self, copy: _Copy, between: Callable[[], None]) -> None:
+        """Afterwards few enough notes are left for the swap."""
+        until = time.monotonic() + _CATCH_UP_S
+        count = f"SELECT count(*) FROM {quote(copy.log.name)}"
+        while (left := self._connection.execute(count).fetchone()[0]) > _LEFT_FOR_THE_SWAP:
+            if time.monotonic() > until:
+                raise PromotionError(
+                    f"the application changes {copy.plan.table} faster than the promotion follows ({left:,} rows "
+                    "behind); live unchanged",
+                    "start again at a quieter hour",
+                )
+            self._paced.hold(lambda: self._take_log(copy, self._paced.pace.rows))
+            between()
+
+    def _check_count(self, copy: _Copy) -> None:
+        """No row is missing and none is there that should not be, but for those that the log names."""
+        counts = [
+            f"SELECT count(*) FROM {quote(table)} WHERE NOT {copy.log.noted(copy.keys)}"
+            for table in (copy.plan.table, copy.plan.shadow)
+        ]
+        there, copied = self._connection.execute(f"SELECT ({counts[0]}), ({counts[1]})").fetchone()
+        if there != copied:
+            raise self._difference(copy)
+
+    def _change_places(self, write_ledger: WriteLedger, started: float) -> tuple[Finding, ...]:
+        """The swap: what is left of the log, the renames, the ledger, in one transaction."""
+        # This one has to survive.
+        set_pragma(self._connection, "synchronous", 3)
+        self._connection.set_authorizer(None)
+        findings: tuple[Finding, ...] = ()
+
+        def work() -> int:
+            nonlocal findings
+            findings = check_unchanged(self._connection, self._application, self._plan, self._expected, self._ours)
+            for table in self._plan.tables:
+                copy = next((c for c in self._copies if c.plan is table), None)
+                if copy is None:
+                    rebuild.rebuild_table(self._connection, table)
+                    rebuild.create_indexes(self._connection, table)
+                    continue
+                while self._take_log(copy, self._paced.pace.rows):
+                    pass
+                swap.swap_table(self._connection, table)
+                self._connection.execute(f"DROP TABLE {quote(copy.log.name)}")
+            write_ledger(self._connection, time.monotonic() - started, self._rows)
+            return 0
+
+        self._paced.hold(work)
+        return findings
+
+
+def _prefixed(name: str, copy: _Copy) -> str:
+    return f"({', '.join(f'{name}.{quote(k)}' for k in copy.projection.key)})"
+
+
+def _between(copy: _Copy, after: tuple[object, ...] | None, upto: tuple[object, ...] | None) -> tuple[str, Parameters]:
+    """The condition that a key is above `after` and at most `upto`, and its parameters; None: no such bound."""
+    conditions, parameters = ["true"], dict[str, object]()
+    for sign, name, bound in ((">", "after", after), ("<=", "upto", upto)):
+        if bound is not None:
+            named = {f"{name}_{n}": value for n, value in enumerate(bound)}
+            conditions.append(f"{copy.keys} {sign} ({', '.join(f':{n}' for n in named)})")
+            parameters |= named
+    return " AND ".join(conditions), parameters

@@ -1,0 +1,87 @@
+"""How much to do at a time, and how long to wait in between, so that no writer of the application waits long."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+
+_BACK_OFF_MS = (1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100)
+"""What SQLite's own busy handler sleeps between tries (sqliteDefaultBusyCallback in sqlite.org/src/file/src/main.c)."""
+_HOLD_S = 0.012
+"""Aimed at, so that a hold stays below 18 ms: a writer that found the lock taken is at its latest at the door then."""
+_MARGIN_S = 0.003
+_AT_FIRST, _AT_LEAST = 50, 10
+_LOOK_AGAIN_S = 0.2
+
+
+def pause_after(hold_s: float) -> float:
+    """How long the lock must stay free after a hold of `hold_s` for every writer that waited to find it so.
+
+    SQLite does not queue: a writer tries again at fixed times after its first try. One that came during the hold tries
+    once more, at the latest, within the sleep that spans the end of the hold. A shorter pause lets it miss the gap
+    again and again: its wait is then many times the hold.
+    """
+    tries = zip(accumulate(_BACK_OFF_MS), _BACK_OFF_MS, strict=True)
+    sleep_ms = next((sleep for at, sleep in tries if at >= hold_s * 1000), _BACK_OFF_MS[-1])
+    return sleep_ms / 1000 + _MARGIN_S
+
+
+class Pace:
+    """Rows at a time and pauses of one long piece of work.
+
+    `throttle` is a file that an operator may write while the work goes on: a number makes each pause as many times as
+    long, anything else in it holds the work; without the file it goes at full speed.
+    """
+
+    def __init__(
+        self,
+        throttle: Path | None = None,
+        on_wait: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.rows = _AT_FIRST
+        self._throttle, self._on_wait, self._clock, self._sleep = throttle, on_wait, clock, sleep
+        self._free_since = clock()
+        self._pause_s = 0.0
+
+    def held(self, seconds: float, rows: int) -> None:
+        """Takes note of a hold of the lock that has just ended, for `rows` rows, so that the next fits."""
+        self._free_since, self._pause_s = self._clock(), pause_after(seconds)
+        if rows >= self.rows or seconds > _HOLD_S:
+            fitting = self.rows * _HOLD_S / max(seconds, 1e-6)
+            # A slow one counts at once, a fast one by and by.
+            self.rows = max(_AT_LEAST, int(min(fitting, self.rows * 1.3)))
+
+    def pause(self) -> None:
+        """Returns when the lock has been free for long enough and the operator lets the work go on."""
+        factor = self._factor()
+        while factor is None:
+            self._on_wait()
+            self._sleep(_LOOK_AGAIN_S)
+            factor = self._factor()
+        remaining = self._free_since + self._pause_s * factor - self._clock()
+        if remaining > 0:
+            self._sleep(remaining)
+
+    def _factor(self) -> float | None:
+        """How many times as long a pause is; None while everything waits."""
+        if self._throttle is None:
+            return 1.0
+        try:
+            text = self._throttle.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return 1.0
+        try:
+            factor = float(text)
+        except ValueError:
+            return None
+        return max(1.0, factor) if math.isfinite(factor) else None
+
+
+def throttle_path(database: Path) -> Path:
+    """Where an operator slows or pauses what goes on in `database` (a real path)."""
+    return database.with_name(database.name + ".migration-throttle")

@@ -19,7 +19,7 @@ from flows.request import MigrationRequest
 from migrator.journal import read_journal
 from migrator.ltmc import LTMC
 from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
-from tasks.promote import promote, verify_live
+from tasks.promote import promote, remove_old, verify_live
 from tasks.protect import back_up, inspect, preflight, recover
 from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tools
 from tasks.rehearse import add_column, convert_data, create_indexes, rebuild_table, stage
@@ -45,7 +45,7 @@ def migrate(request: MigrationRequest) -> Any:
             if request.dry_run:
                 return run.end(PLANNED)
 
-            backup = back_up(live)
+            backup = back_up(live, request.max_lock_ms)
             inspection = inspect(backup)
             candidate = stage(inspection)
             for table in inspection.plan.tables:
@@ -63,6 +63,8 @@ def migrate(request: MigrationRequest) -> Any:
 
             promoted = promote(candidate, performance, request.max_lock_ms)
             verify_live(promoted)
+            if promoted.strategy == "online":
+                remove_old(promoted)
             return run.end(MIGRATED)
         except BaseException as error:
             return run.end_badly(error)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from migrator.backup import MAX_LOCK_MS
 from migrator.migration import Answers
-from migrator.promotion import MAX_LOCK_MS
 
 
 def default_database() -> Path:

@@ -13,7 +13,9 @@ from migrator.connect import LOCK_TIMEOUT_S, is_damage, opened, set_pragma
 from migrator.content import Content, difference, read_contents
 from migrator.errors import BackupError, RefusedError
 from migrator.files import create_private, make_directory, sha256_of, sync_directory, sync_file, write_private
+from migrator.findings import Finding
 from migrator.journal import Journal, write_journal
+from migrator.journal_mode import use_wal
 from migrator.preflight import Live, read_state
 from migrator.schema import Schema, read_schema
 
@@ -21,6 +23,10 @@ BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME = "backup.db", "manifest.json", "scratc
 _PAGES_AT_A_TIME = 2000
 """8 MB with the usual page size: often enough for progress, a deadline and Ctrl-C."""
 _DEADLINE_S = 3600.0
+_READ_BYTES_PER_MS = 150_000
+"""Copying and hashing 675 MB held a read lock for 3.9 s: outside WAL mode no writer can commit meanwhile."""
+MAX_LOCK_MS = 250.0
+"""How long the application's writers may have to wait, unless the operator says otherwise."""
 
 Progress = Callable[[int, int], None]
 
@@ -38,6 +44,7 @@ class Backup:
     sha256: str
     contents: Mapping[str, Content]
     fingerprint: str
+    findings: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -48,8 +55,16 @@ class Backup:
         return self.path.parent / SCRATCH_NAME
 
 
-def back_up(live: Live, on_progress: Progress = no_progress, timeout_s: float = LOCK_TIMEOUT_S) -> Backup:
+def back_up(
+    live: Live,
+    on_progress: Progress = no_progress,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    max_lock_ms: float = MAX_LOCK_MS,
+) -> Backup:
     """Copies live with SQLite's backup API; reads live in one transaction and writes nothing to it.
+
+    Only a database outside WAL mode that takes longer to read than writers may wait (`max_lock_ms`) is switched to WAL
+    first, until the run's end.
 
     Afterwards `backup.db` and `manifest.json` are in the run's directory, mode 0600, on the disk, and every table of
     the copy has the rows and the hash that live had; the journal beside live names the run. Raises BackupError where
@@ -58,6 +73,7 @@ def back_up(live: Live, on_progress: Progress = no_progress, timeout_s: float = 
     """
     write_journal(live.database, Journal(live.run_id, str(live.directory)))
     make_directory(live.directory, live.database)
+    findings = use_wal(live.database) if live.size_bytes / _READ_BYTES_PER_MS > max_lock_ms else ()
     path = live.directory / BACKUP_NAME
     # What an earlier try of this run left.
     path.unlink(missing_ok=True)
@@ -65,7 +81,7 @@ def back_up(live: Live, on_progress: Progress = no_progress, timeout_s: float = 
     schema, contents = _copy(live, path, on_progress, timeout_s)
     _check_copy(path, schema, contents)
     sync_file(path)
-    backup = Backup(live, path, sha256_of(path), contents, live.state.schema.fingerprint)
+    backup = Backup(live, path, sha256_of(path), contents, live.state.schema.fingerprint, findings)
     _write_manifest(backup)
     return backup
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
 from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
-from migrator.files import make_directory
+from migrator.files import make_directory, remove_tree
 from migrator.findings import Finding
 from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
@@ -31,13 +30,15 @@ _CACHE_KIB = 64 * 1024
 
 @dataclass(frozen=True)
 class Candidate:
-    """The copy under work. `rebuild_s` is what the promotion's statements have taken on it so far, for `rows` rows."""
+    """The copy under work. `rebuild_s` is what the promotion's statements have taken on it so far, for `rows` rows;
+    `fingerprints` is the schema that live must have afterwards, known when all steps are done."""
 
     inspection: Inspection
     path: Path
     rebuild_s: float = 0.0
     rows: int = 0
     findings: tuple[Finding, ...] = ()
+    fingerprints: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -47,7 +48,7 @@ class Candidate:
 def stage(inspection: Inspection, on_progress: Progress = no_progress) -> Candidate:
     """Copies the backup to a candidate in the run's scratch folder, from which whatever an earlier try left is gone."""
     backup = inspection.backup
-    shutil.rmtree(backup.scratch, ignore_errors=True)
+    remove_tree(backup.scratch)
     make_directory(backup.scratch, backup.live.database)
     path = backup.scratch / CANDIDATE_NAME
     copy_file(backup.path, path, on_progress)
@@ -127,7 +128,9 @@ def create_indexes(candidate: Candidate) -> Candidate:
             rebuild.create_indexes(connection, table)
         took_s = time.perf_counter() - started
         _check_rest(connection, candidate)
-    return replace(candidate, rebuild_s=candidate.rebuild_s + took_s)
+        schema = read_state(connection, candidate.inspection.backup.live.application).schema
+    fingerprints = schema.fingerprints_of(candidate.plan.touched)
+    return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, fingerprints=fingerprints)
 
 
 def predicted_lock_ms(candidate: Candidate, rows_now: int) -> float:

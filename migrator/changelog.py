@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from migrator.ddl import quote
-from migrator.errors import PromotionError
+from migrator.errors import NotOnlineError
 from migrator.schema import OWN_PREFIX
 
 
@@ -72,7 +72,7 @@ class ChangeLog:
 def change_log(connection: sqlite3.Connection, table: str, key: tuple[str, ...]) -> ChangeLog:
     """The log that fits what `table` is now.
 
-    Raises PromotionError where a unique index has a condition or an expression: which rows a REPLACE would delete by it
+    Raises NotOnlineError where a unique index has a condition or an expression: which rows a REPLACE would delete by it
     cannot be looked up.
     """
     unique = []
@@ -81,7 +81,7 @@ def change_log(connection: sqlite3.Connection, table: str, key: tuple[str, ...])
         query = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
         columns = tuple((column, collation) for column, collation in connection.execute(query, (name,)))
         if partial or any(column is None for column, _ in columns):
-            raise PromotionError(
+            raise NotOnlineError(
                 f"unique index {name} of {table} has a condition or an expression, which the online promotion cannot "
                 "follow; live unchanged",
                 "allow a longer lock with --max-lock-ms at a quiet hour",

@@ -40,7 +40,11 @@ class PromotionError(MigratorError):
 
 
 class LockTooLongError(PromotionError):
-    """The one-transaction promotion would hold, or held, the write lock longer than allowed."""
+    """The one-transaction promotion held the write lock longer than allowed."""
+
+
+class NotOnlineError(PromotionError):
+    """The tables or the migration have something that only one transaction can carry over."""
 
 
 class VerificationError(MigratorError):

@@ -20,7 +20,7 @@ def use_wal(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding, .
 
     A finding where somebody held it for longer than `patience_s`: then it is in the mode in which it was.
     """
-    with opened(database, timeout_s=0) as connection:
+    with opened(database) as connection:
         before = str(pragma(connection, "journal_mode"))
         if before == "wal":
             return ()
@@ -41,7 +41,7 @@ def give_back(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding,
     journal = read_journal(database)
     if journal is None or journal.journal_mode is None:
         return ()
-    with opened(database, timeout_s=0) as connection:
+    with opened(database) as connection:
         if _set(connection, journal.journal_mode, patience_s):
             return ()
     return (

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -45,6 +45,10 @@ _CREATE = (
    schema_reversed TEXT
 )""",
 )
+
+
+WriteLedger = Callable[[sqlite3.Connection, float, int], None]
+"""Writes the ledger's rows in the promotion's transaction, given the seconds and rows that it took so far."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 
 from migrator import rebuild
 from migrator.application import Application
@@ -12,14 +11,12 @@ from migrator.errors import LockTooLongError, PromotionError, RefusedError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.inspection import refuse_what_does_not_fit
+from migrator.ledger import WriteLedger
 from migrator.plan import Plan, State, TablePlan
 
 CACHE_KIB = 64 * 1024
 _COMMIT_TIMEOUT_MS = 50
 """A COMMIT that waits for a reader keeps every new reader out meanwhile: better roll back and try again."""
-
-WriteLedger = Callable[[sqlite3.Connection, float, int], None]
-"""Writes the ledger's rows in the promotion's transaction, given the seconds and rows that it took so far."""
 
 
 def in_one_transaction(

@@ -6,10 +6,12 @@ the projection of the rows up to a key; at the end the two tables change places 
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from migrator import rebuild, swap
 from migrator.application import Application
@@ -17,12 +19,13 @@ from migrator.backup import Progress, no_progress
 from migrator.changelog import ChangeLog, change_log
 from migrator.connect import Connection, set_pragma
 from migrator.ddl import quote
-from migrator.errors import PromotionError, RefusedError, RehearsalError
+from migrator.errors import NotOnlineError, PromotionError, RefusedError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.inspection import refuse_what_does_not_fit
+from migrator.ledger import WriteLedger
 from migrator.migration import UNMAPPED
-from migrator.one_transaction import CACHE_KIB, WriteLedger
+from migrator.one_transaction import CACHE_KIB
 from migrator.pace import Pace
 from migrator.paced import Paced
 from migrator.plan import Plan, State, TablePlan
@@ -32,6 +35,9 @@ from migrator.schema import own_objects
 _LEFT_FOR_THE_SWAP = 20
 _CATCH_UP_S = 60.0
 """By then a log that does not shrink never will: 30,000 keys a second can be caught up."""
+
+_RESERVE_BYTES, _RESERVE_AT_LEAST_BYTES = 64 << 20, 4 << 20
+"""What stays free on live's filesystem: a fiftieth of it, between these. The log of one transaction is below both."""
 
 Parameters = dict[str, object]
 
@@ -64,7 +70,8 @@ def promote_online(
     """Carries out `plan` beside the application's writes; returns milliseconds of the longest lock, rows, findings.
 
     Afterwards the migration is committed, and what was the table is left under names of this tool's. `on_progress` is
-    called between the transactions and may raise. Raises PromotionError where the application changed the schema or
+    called between the transactions and may raise. Raises NotOnlineError where only one transaction can do it, before
+    anything was changed; PromotionError where the application changed the schema or
     wrote what does not fit, or writes faster than can be caught up; RehearsalError where a row differs. Then live has
     its old schema and every write, and this tool's own objects wait to be removed.
     """
@@ -91,13 +98,13 @@ def _refuse_what_needs_all_rows(plan: Plan) -> None:
     tables = [table.table for table in plan.tables if table.kind == "rebuild"]
     for table in plan.tables:
         if tables.count(table.table) > 1:
-            raise PromotionError(
+            raise NotOnlineError(
                 f"several pending migrations change {table.table}, which the online promotion cannot do at once; "
                 "live unchanged",
                 f"migrate to one version after the other with --to, or {way_out}",
             )
         if table.projection is not None and not table.projection.is_local:
-            raise PromotionError(
+            raise NotOnlineError(
                 f"a value of {table.table} depends on other rows, which the online promotion cannot follow; "
                 "live unchanged",
                 way_out,
@@ -113,6 +120,7 @@ class _Run:
         self._copies: list[_Copy] = []
         self._ours: dict[str, str] = {}
         self._rows = 0
+        self._folder = Path(connection.execute("PRAGMA database_list").fetchone()[2]).parent
 
     def carry_out(
         self, write_ledger: WriteLedger, rows_expected: int, on_progress: Progress
@@ -122,6 +130,7 @@ class _Run:
 
         def between() -> None:
             on_progress(self._rows, max(rows_expected, self._rows))
+            self._refuse_full_disk()
             self._paced.rest()
 
         between()
@@ -135,6 +144,16 @@ class _Run:
             self._catch_up(copy, between)
         findings = self._change_places(write_ledger, started)
         return 1000 * self._paced.longest_s, self._rows, findings
+
+    def _refuse_full_disk(self) -> None:
+        """Before the application's own next write would meet a full disk."""
+        usage = shutil.disk_usage(self._folder)
+        reserve = max(_RESERVE_AT_LEAST_BYTES, min(_RESERVE_BYTES, usage.total // 50))
+        if usage.free < reserve:
+            raise PromotionError(
+                f"{self._folder} has only {usage.free:,} bytes left, and the application needs some; live unchanged",
+                "make room, then start again",
+            )
 
     def _set_up(self) -> int:
         check_unchanged(self._connection, self._application, self._plan, self._expected)

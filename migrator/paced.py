@@ -24,7 +24,6 @@ class Paced:
     def __init__(self, connection: Connection, pace: Pace) -> None:
         self.connection, self.pace = connection, pace
         self.longest_s = 0.0
-        connection.execute("PRAGMA busy_timeout=0")
         self._has_wal = str(pragma(connection, "journal_mode")) == "wal"
         if self._has_wal:
             # Otherwise a COMMIT of ours, under the lock, would carry a thousand pages into the database.
@@ -64,31 +63,34 @@ class Paced:
         self.pace.pause()
 
     def _begin(self, given_up: float) -> None:
-        while True:
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not is_passing(error) or self.connection.arrived is not None:
-                    raise
-                if time.monotonic() > given_up:
-                    raise _not_to_be_had(f"another connection keeps the write lock ({error})") from error
-            time.sleep(_POLL_S)
+        error = self._polled("BEGIN IMMEDIATE", given_up)
+        if error is not None:
+            raise _not_to_be_had(f"another connection keeps the write lock ({error})") from error
 
     def _commit(self) -> bool:
         """Whether it is committed; otherwise everything is rolled back."""
-        until = time.monotonic() + _COMMIT_PATIENCE_S
-        while True:
-            try:
-                self.connection.execute("COMMIT")
-                return True
-            except sqlite3.OperationalError as error:
-                if not is_passing(error) or self.connection.arrived is not None:
-                    raise
-            if time.monotonic() > until:
-                self.connection.execute("ROLLBACK")
-                return False
-            time.sleep(_POLL_S)
+        if self._polled("COMMIT", time.monotonic() + _COMMIT_PATIENCE_S) is None:
+            return True
+        self.connection.execute("ROLLBACK")
+        return False
+
+    def _polled(self, statement: str, until: float) -> sqlite3.OperationalError | None:
+        """Tries a statement until SQLite takes it (None) or the time is over (the last error)."""
+        timeout_ms = pragma(self.connection, "busy_timeout")
+        self.connection.execute("PRAGMA busy_timeout=0")
+        try:
+            while True:
+                try:
+                    self.connection.execute(statement)
+                    return None
+                except sqlite3.OperationalError as error:
+                    if not is_passing(error) or self.connection.arrived is not None:
+                        raise
+                    if time.monotonic() > until:
+                        return error
+                time.sleep(_POLL_S)
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout={timeout_ms}")
 
 
 def _not_to_be_had(why: str) -> PromotionError:

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from migrator import ledger
-from migrator.backup import Progress, no_progress
+from migrator.backup import MAX_LOCK_MS, Progress, no_progress
 from migrator.candidate import Candidate, predicted_lock_ms
 from migrator.connect import opened
 from migrator.errors import LockTooLongError
+from migrator.files import remove_tree
 from migrator.findings import Finding
 from migrator.journal_mode import use_wal
-from migrator.one_transaction import WriteLedger, in_one_transaction
+from migrator.ledger import WriteLedger
+from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace, throttle_path
-from migrator.preflight import read_state
-
-MAX_LOCK_MS = 250.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
     """
     live = candidate.inspection.backup.live
     plan, write_ledger = candidate.plan, _ledger_of(candidate)
+    # Nobody needs the copies any more; what of them is not on the disk yet would be written beside the application.
+    remove_tree(candidate.inspection.backup.scratch)
     with opened(live.database) as connection:
         if predicted_lock_ms(candidate, candidate.rows) <= max_lock_ms:
             with suppress(LockTooLongError):
@@ -62,8 +63,7 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
 
 
 def _ledger_of(candidate: Candidate) -> WriteLedger:
-    live = candidate.inspection.backup.live
-    after = _migrated_fingerprints(candidate)
+    live, after = candidate.inspection.backup.live, candidate.fingerprints
 
     def write_ledger(connection: sqlite3.Connection, seconds: float, rows: int) -> None:
         if candidate.plan.reverse:
@@ -78,10 +78,3 @@ def _ledger_of(candidate: Candidate) -> WriteLedger:
         )
 
     return write_ledger
-
-
-def _migrated_fingerprints(candidate: Candidate) -> str:
-    """What live's schema must be afterwards, read from the candidate."""
-    application = candidate.inspection.backup.live.application
-    with opened(candidate.path, read_only=True) as connection:
-        return read_state(connection, application).schema.fingerprints_of(candidate.plan.touched)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from migrator.connect import Connection
+from migrator.connect import Connection, opened
 from migrator.ddl import parse_create_table, quote
-from migrator.pace import Pace
+from migrator.pace import Pace, throttle_path
 from migrator.paced import Paced
+from migrator.promotion import Promoted
 from migrator.rebuild import rebuild_settings
 from migrator.schema import own_objects, shape_of
 
@@ -27,6 +28,13 @@ def remove_own(connection: Connection, pace: Pace | None = None) -> None:
         for table in _named(connection, "table"):
             _empty(connection, paced, table)
             _drop(paced, "table", table)
+
+
+def remove_old(promoted: Promoted) -> None:
+    """Afterwards what was the table is gone from live; the operator's throttle holds here too."""
+    database = promoted.candidate.inspection.backup.live.database
+    with opened(database) as connection:
+        remove_own(connection, Pace(throttle_path(database)))
 
 
 def _named(connection: Connection, kind: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,20 +14,25 @@ from migrator import ledger
 from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME, copy_database
 from migrator.connect import Connection, count_rows, is_damage, is_passing, opened, set_pragma, transaction
-from migrator.errors import MigratorError, RestoreError
-from migrator.files import create_private, sha256_of, sync_file
+from migrator.errors import MigratorError, NotOnlineError, RestoreError
+from migrator.files import create_private, remove_tree, sha256_of, sync_file
 from migrator.findings import Finding
 from migrator.inspection import integrity_faults
 from migrator.journal import read_journal, remove_journal
 from migrator.journal_mode import give_back
 from migrator.one_transaction import in_one_transaction
-from migrator.plan import make_plan
+from migrator.online import promote_online
+from migrator.pace import Pace
+from migrator.plan import Plan, State, make_plan
 from migrator.preflight import BACKUPS_SUFFIX, read_state
 from migrator.removal import remove_own
-from migrator.schema import Schema
+from migrator.schema import Schema, own_objects
 from migrator.verification import verify
 
 PRESENT_NAME = "before-restore.db"
+
+_ROWS_AT_ONCE = 10_000
+"""About as many go back within the default of --max-lock-ms; the rehearsal measured the way forth, not this one."""
 
 How = Literal["finished", "unchanged", "reversed", "pages_copied"]
 
@@ -124,8 +130,15 @@ def _recovered(run_id: str, how: How, findings: tuple[Finding, ...]) -> Recovere
 
 
 def finish(database: Path, directory: Path) -> tuple[Finding, ...]:
-    """Ends a run: scratch folder and journal go, the backup stays, and the journal mode is what it was."""
-    shutil.rmtree(directory / SCRATCH_NAME, ignore_errors=True)
+    """Ends a run: scratch folder and journal go, the backup stays, and the journal mode is what it was.
+
+    Where this tool still has objects in the database the journal stays, and the next start ends the run.
+    """
+    remove_tree(directory / SCRATCH_NAME)
+    with opened(database, read_only=True) as connection:
+        left = own_objects(connection)
+    if left:
+        return (Finding("leftovers", f"the next start removes {', '.join(left)} from {database.name}"),)
     found = give_back(database)
     remove_journal(database)
     return found
@@ -141,7 +154,7 @@ def discard(database: Path, directory: Path) -> tuple[Finding, ...]:
 
 def remove_directory(database: Path, directory: Path) -> None:
     """Afterwards a run's `directory` is gone, and the folder of them beside the database where it was the last."""
-    shutil.rmtree(directory, ignore_errors=True)
+    remove_tree(directory)
     # A folder that the operator chose stays, empty or not.
     made_here = directory.parent == database.with_name(database.name + BACKUPS_SUFFIX)
     if made_here and directory.parent.is_dir() and not any(directory.parent.iterdir()):
@@ -212,7 +225,7 @@ def _reverse(
         plan = make_plan(
             migrations, state, run.answers, reverse=not run.reverse, exactly=_schema_of(backup, application)
         )
-        in_one_transaction(
+        _promote_back(
             connection,
             application,
             plan,
@@ -227,6 +240,19 @@ def _reverse(
             f"every row; the state before the run is in {backup}",
             _go_back(database, backup),
         ) from error
+
+
+def _promote_back(
+    connection: Connection, application: Application, plan: Plan, state: State, write_ledger: ledger.WriteLedger
+) -> None:
+    """By the way that keeps the application waiting least; what cannot go online is done in one transaction."""
+    rows = sum(count_rows(connection, table.table) for table in plan.tables if table.kind == "rebuild")
+    if rows > _ROWS_AT_ONCE:
+        with suppress(NotOnlineError):
+            promote_online(connection, application, plan, state, write_ledger, Pace(), rows)
+            remove_own(connection)
+            return
+    in_one_transaction(connection, application, plan, state, write_ledger)
 
 
 def _go_back(database: Path, backup: Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from migrator import promotion, verification
+from migrator import promotion, removal, verification
 from migrator.candidate import Candidate
 from migrator.performance import Performance
 from migrator.promotion import Promoted
 from migrator.verification import Verified
 from tasks.cancellation import raise_if_cancelled
-from tasks.record import current_report
+from tasks.record import current_report, progress
 from tasks.step import step
 
 
@@ -16,7 +16,13 @@ from tasks.step import step
 def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) -> Promoted:
     """`performance` is the proof that the gate was passed; it also draws the edge in the run's graph."""
     raise_if_cancelled(at_once=True)
-    promoted = promotion.promote(candidate, max_lock_ms)
+    moved = progress("promote")
+
+    def between_holds(done: int, total: int) -> None:
+        raise_if_cancelled()
+        moved(done, total)
+
+    promoted = promotion.promote(candidate, max_lock_ms, between_holds)
     current_report.get().promoted = promoted
     return promoted
 
@@ -24,3 +30,8 @@ def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) 
 @step("verify live", retries_on_lock=True, cancellable=False)
 def verify_live(promoted: Promoted) -> Verified:
     return verification.verify_live(promoted)
+
+
+@step("remove the old table", retries_on_lock=True, cancellable=False)
+def remove_old(promoted: Promoted) -> None:
+    removal.remove_old(promoted)

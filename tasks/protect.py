@@ -28,8 +28,8 @@ def preflight(database: Path, application: Application, options: dict[str, Any])
 
 
 @step("back up {live.database}", retries_on_lock=True, counts_rows=True)
-def back_up(live: Live) -> Backup:
-    backup = current_report.get().backup = backups.back_up(live, progress("back_up"))
+def back_up(live: Live, max_lock_ms: float) -> Backup:
+    backup = current_report.get().backup = backups.back_up(live, progress("back_up"), max_lock_ms=max_lock_ms)
     return backup
 
 

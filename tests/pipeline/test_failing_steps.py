@@ -74,8 +74,8 @@ def test_before_the_rehearsal_a_failure_refuses_and_leaves_nothing(
         ("performance.check_performance", "check_performance"),
         ("files.write_private", "report"),
         ("promotion.promote", "promote"),
-        ("promotion._check_unchanged", "promote"),
-        ("promotion._commit", "promote"),
+        ("one_transaction.check_unchanged", "promote"),
+        ("one_transaction._commit", "promote"),
     ],
 )
 def test_a_step_that_fails_before_the_commit_restores_once(

@@ -8,15 +8,18 @@ import pytest
 from migrator import rebuild
 from migrator.connect import opened
 from migrator.errors import PromotionError
-from migrator.promotion import in_one_transaction, promote
+from migrator.one_transaction import in_one_transaction
+from migrator.promotion import promote
 from tests.notes import AFTER, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
 from tests.runs import PLENTY_MS, columns, holds, is_sound, migrate, promoted, rehearsed, rows, run_sql, with_plan
 
 
 def test_a_promotion_makes_live_what_was_rehearsed(database):
-    done = promoted(database)
+    candidate = rehearsed(database)
+    notes = holds(candidate.path)["notes"]
+    done = promote(candidate, PLENTY_MS)
     assert columns(database) == TARGET_COLUMNS
-    assert holds(database)["notes"] == holds(done.candidate.path)["notes"]
+    assert holds(database)["notes"] == notes
     assert (done.strategy, done.rows, done.findings) == ("one_transaction", 100, ())
     assert 0 < done.lock_ms < PLENTY_MS
     assert rows(database, "SELECT migration_set, name FROM _sqlite_migrations") == [("notes", "0001_stars")]

@@ -13,7 +13,7 @@ from migrator.errors import PromotionError, RestoreError
 from migrator.ltmc import LTMC
 from migrator.promotion import promote
 from tests.children import holding
-from tests.notes import SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
+from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
 from tests.runs import (
     PLENTY_MS,
     backed_up,
@@ -38,6 +38,16 @@ def test_before_the_promotion_nothing_changes_and_only_the_backup_stays(database
     assert holds(database) == before
     assert beside(database) == {"notes.db.backups"}
     assert sorted(os.listdir(live.directory)) == ["backup.db", "manifest.json"]
+
+
+def test_a_run_that_left_something_in_live_keeps_its_journal_for_the_next_start(database):
+    live = live_of(promoted(database))
+    run_sql(database, "CREATE TABLE _mig_rest (x)")
+    found = restoration.finish(database, live.directory)
+    assert [(f.code, f.message) for f in found] == [("leftovers", "the next start removes _mig_rest from notes.db")]
+    assert restoration.recover(database, NOTES).how == "finished"
+    assert rows(database, "SELECT name FROM sqlite_master WHERE name LIKE '%rest%'") == []
+    assert beside(database) == {"notes.db.backups"}
 
 
 def test_a_backup_that_was_never_finished_goes_too(database):

@@ -71,12 +71,6 @@ def test_a_ledger_that_does_not_know_the_run_is_named(done, database, statement)
         verify_live(done)
 
 
-def test_what_a_run_left_is_named(done, database):
-    run_sql(database, "CREATE TABLE _mig_rest (x)")
-    with pytest.raises(VerificationError, match="still has _mig_rest"):
-        verify_live(done)
-
-
 def test_a_damaged_page_is_named(done, database):
     run_sql(database, "CREATE TABLE big (x)", "INSERT INTO big VALUES (hex(zeroblob(20000)))")
     with database.open("r+b") as file:

@@ -20,6 +20,7 @@ from migrator.ledger import WriteLedger
 from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace, throttle_path
+from migrator.rehearsal import rehearse_online
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,33 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
     of a migrated table or wrote a value that has no answer; RehearsalError where a row differs;
     sqlite3.OperationalError where live stays locked (try the whole transaction again).
     """
-    live = candidate.inspection.backup.live
-    plan, write_ledger = candidate.plan, _ledger_of(candidate)
     # Nobody needs the copies any more; what of them is not on the disk yet would be written beside the application.
     remove_tree(candidate.inspection.backup.scratch)
+    if predicted_lock_ms(candidate, candidate.rows) <= max_lock_ms:
+        with suppress(LockTooLongError):
+            return _in_one_transaction(candidate, max_lock_ms)
+    return _online(candidate, on_progress)
+
+
+def _in_one_transaction(candidate: Candidate, max_lock_ms: float) -> Promoted:
+    live = candidate.inspection.backup.live
     with opened(live.database) as connection:
-        if predicted_lock_ms(candidate, candidate.rows) <= max_lock_ms:
-            with suppress(LockTooLongError):
-                lock_ms, rows, found = in_one_transaction(
-                    connection, live.application, plan, live.state, write_ledger, max_lock_ms
-                )
-                return Promoted(candidate, "one_transaction", lock_ms, rows, found)
+        lock_ms, rows, found = in_one_transaction(
+            connection, live.application, candidate.plan, live.state, _ledger_of(candidate), max_lock_ms
+        )
+    return Promoted(candidate, "one_transaction", lock_ms, rows, found)
+
+
+def _online(candidate: Candidate, on_progress: Progress) -> Promoted:
+    rehearse_online(candidate)
+    live = candidate.inspection.backup.live
     in_wal = use_wal(live.database)
     pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))
     with opened(live.database) as connection:
         lock_ms, rows, found = promote_online(
-            connection, live.application, plan, live.state, write_ledger, pace, candidate.rows, on_progress
-        )
+            connection, live.application, candidate.plan, live.state, _ledger_of(candidate), pace,
+            candidate.rows, on_progress,
+        )  # fmt: skip
     return Promoted(candidate, "online", lock_ms, rows, (*in_wal, *found))
 
 

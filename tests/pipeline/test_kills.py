@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("server", "quick")
     [
         ("after migrator.backup:write_journal", "unchanged"),
         ("during migrator.candidate:rebuild_table", "unchanged"),
-        ("before migrator.promotion:_commit", "unchanged"),
-        ("after migrator.promotion:_commit", "finished"),
+        ("before migrator.one_transaction:_commit", "unchanged"),
+        ("after migrator.one_transaction:_commit", "finished"),
         ("before migrator.restoration:finish", "finished"),
     ],
 )

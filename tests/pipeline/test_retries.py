@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("server", "quick", "impatient")
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A try waits 50 ms for a lock and not 5 s."""
     monkeypatch.setitem(connect.opened.__wrapped__.__kwdefaults__, "timeout_s", 0.05)  # type: ignore[attr-defined]
-    monkeypatch.setattr(backup.back_up, "__defaults__", (no_progress, 0.05))
+    monkeypatch.setattr(backup.back_up, "__defaults__", (no_progress, 0.05, backup.MAX_LOCK_MS))
 
 
 class Locker:

@@ -156,7 +156,7 @@ class Run:
         return f"{self.report.failed_step} {ended}; {self.report.database} is as before{backup}"
 
     def _clean_up(self, live: Live) -> None:
-        self._noting_faults(lambda: restoration.finish(live.database, live.directory))
+        self._noting_faults(lambda: restoration.finish_promoted(live))
 
     def _noting_faults(self, clean_up: Callable[[], tuple[Finding, ...]]) -> None:
         try:

@@ -16,7 +16,8 @@ class Directed:
 
     `source` and `target` are the declared texts (None: no such table on that side), `opposite` the values of the
     way back, `pairs` the source columns that hold a target column's value under other names. Values put aside by
-    the other direction are read from table `reads`, those that this one puts aside go to `writes`. `indexes` are
+    the other direction are read from table `reads`, those that this one puts aside go to `writes`, each for the row
+    that has the same `identity`. `indexes` are
     made, `drops` go. `rows_only`: the table keeps its text. `exact` is a text to return to in place of the
     declared one.
     """
@@ -32,6 +33,7 @@ class Directed:
     pairs: Mapping[str, tuple[str, ...]]
     reads: str
     writes: str
+    identity: tuple[str, ...]
     indexes: tuple[str, ...]
     drops: tuple[str, ...]
     exact: TableText | None = None
@@ -50,7 +52,7 @@ def _forth(change: Change) -> Directed:
         values=change.values, where=change.where,
         opposite={old: back.sql for old, back in change.back.items()}, opposite_where=None,
         pairs={b.of: tuple(old for old, back in change.back.items() if back.of == b.of) for b in change.back.values()},
-        reads=change.ahead_table, writes=change.originals_table,
+        reads=change.ahead_table, writes=change.originals_table, identity=change.identity,
         indexes=change.indexes, drops=(),
     )  # fmt: skip
 

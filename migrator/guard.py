@@ -11,7 +11,7 @@ from migrator.errors import PromotionError
 from migrator.findings import Finding
 from migrator.plan import Plan, State
 from migrator.preflight import read_state
-from migrator.schema import OWN_PREFIX, Schema, SchemaObject, own_objects
+from migrator.schema import OWN_PREFIX, Schema, own_objects
 
 NOTHING: Mapping[str, str] = {}
 
@@ -45,15 +45,16 @@ def check_unchanged(
         raise PromotionError(
             f"objects named like this tool's own are not as it made them: {', '.join(odd)}; live unchanged", "drop them"
         )
-    changed = {o.name for o in _unrelated(now.schema, plan)} ^ {o.name for o in _unrelated(expected.schema, plan)}
+    changed = _unrelated(now.schema, plan).items() ^ _unrelated(expected.schema, plan).items()
     return tuple(
-        Finding("schema_changed_meanwhile", f"the application made or dropped {name}") for name in sorted(changed)
+        Finding("schema_changed_meanwhile", f"the application made, changed or dropped {name}")
+        for name in sorted({name for name, _ in changed})
     )
 
 
-def _unrelated(schema: Schema, plan: Plan) -> list[SchemaObject]:
+def _unrelated(schema: Schema, plan: Plan) -> dict[str, object]:
     related = schema.naming(plan.touched)
-    return [o for o in schema.objects if o.canonical not in related]
+    return {o.name: o.canonical for o in schema.objects if o.canonical not in related}
 
 
 _TABLE_IS_FIRST = frozenset(

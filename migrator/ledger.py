@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,6 +47,11 @@ _CREATE = (
 )
 
 
+_NEEDED = {
+    "_sqlite_migrations": {"id", "migration_set", "name", "applied_at"},
+    "_migration_history": {"id", "migration_set", "version", "run_id", "answers", "reversed_by", "schema_reversed"},
+}
+
 WriteLedger = Callable[[sqlite3.Connection, float, int], None]
 """Writes the ledger's rows in the promotion's transaction, given the seconds and rows that it took so far."""
 
@@ -79,6 +84,10 @@ def read_ledger(connection: sqlite3.Connection, migration_set: str, known: Seque
     Raises RefusedError where the database has a migration that `known` has not, or one whose declaration was edited,
     or where versions are missing in between.
     """
+    for table, needed in _NEEDED.items():
+        there = set(columns_of(connection, table))
+        if there and not there >= needed:
+            raise RefusedError(f"table {table} exists and is not this tool's ledger", "rename it")
     if not columns_of(connection, "_sqlite_migrations"):
         return ()
     query = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
@@ -94,6 +103,14 @@ def read_ledger(connection: sqlite3.Connection, migration_set: str, known: Seque
             f"the ledger has versions {[a.version for a in applied]}, with gaps", "repair _sqlite_migrations"
         )
     return applied
+
+
+def versions_ever_applied(connection: sqlite3.Connection, migration_set: str) -> frozenset[int]:
+    """The versions that this tool applied to the database at any time, also where they were undone since."""
+    if not columns_of(connection, "_migration_history"):
+        return frozenset()
+    query = "SELECT DISTINCT version FROM _migration_history WHERE migration_set = ?"
+    return frozenset(version for (version,) in connection.execute(query, (migration_set,)))
 
 
 def _applied(connection: sqlite3.Connection, migration_set: str, migration: Migration) -> Applied:
@@ -161,10 +178,16 @@ def record_reversed(
         )
 
 
-def undo_run(connection: sqlite3.Connection, migration_set: str, known: Sequence[Migration], run_id: str) -> None:
+def undo_run(
+    connection: sqlite3.Connection,
+    migration_set: str,
+    known: Sequence[Migration],
+    run_id: str,
+    there_before: Collection[str] = (),
+) -> None:
     """Afterwards the ledger says what it said before run `run_id`, in the caller's transaction.
 
-    The ledger's tables go with their last row: they came with the first one.
+    The ledger's tables go with their last row, but for those that were `there_before` the run.
     """
     labels = {m.version: m.label for m in known}
     made = "SELECT version FROM _migration_history WHERE run_id = ? AND reversed_at IS NULL"
@@ -182,7 +205,7 @@ def undo_run(connection: sqlite3.Connection, migration_set: str, known: Sequence
     )
     connection.execute(clear, (run_id,))
     for table in reversed(LEDGER_TABLES):
-        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None:
+        if table in there_before or connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None:
             break
         connection.execute(f"DROP TABLE {table}")
 
@@ -203,7 +226,7 @@ class Run:
 
 def read_run(connection: sqlite3.Connection, run_id: str) -> Run | None:
     """What run `run_id` committed; None where it committed nothing: live is old. The only judge of old or new."""
-    if not columns_of(connection, "_migration_history"):
+    if not {"run_id", "reversed_by"} <= set(columns_of(connection, "_migration_history")):
         return None
     query = (
         "SELECT version, reversed_by IS ?1, answers, schema_before, schema_after, schema_reversed "

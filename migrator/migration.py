@@ -100,8 +100,9 @@ class Change:
     `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table,
     neither = only rows change. `values` gives a column of `after` as SQL over the row (a column without an
     entry keeps its value), for the rows of `where`; each is idempotent and of the type that the column stores,
-    with a CAST where needed. `back` gives an old column from the new row. `originals` names the table that keeps
-    what the new table cannot hold, `ahead` the one that keeps on the way back what the old table cannot hold.
+    with a CAST where needed. `back` gives an old column from the new row. `identity` are columns that stay and tell a
+    row from another that gets its key later: what was put aside goes back to the same row only. `originals` names the
+    table that keeps what the new table cannot hold, `ahead` the one that keeps on the way back what the old one cannot.
     Raises DeclarationError for values of columns that the texts do not have.
     """
 
@@ -111,6 +112,7 @@ class Change:
     values: Mapping[str, Value] = field(default_factory=dict)
     where: str | None = None
     back: Mapping[str, Back] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()
     originals: str | None = None
     ahead: str | None = None
     indexes: tuple[str, ...] = ()
@@ -121,8 +123,10 @@ class Change:
             raise DeclarationError(
                 f"the change of {self.table} has a `before` without an `after`", "declare both texts"
             )
-        self._check_columns("after", self.after, [*self.values, *(back.of for back in self.back.values())])
-        self._check_columns("before", self.before, self.back)
+        self._check_columns(
+            "after", self.after, [*self.identity, *self.values, *(back.of for back in self.back.values())]
+        )
+        self._check_columns("before", self.before, [*self.identity, *self.back])
 
     @property
     def originals_table(self) -> str:

@@ -207,7 +207,7 @@ def _rebuild(
 
 def _originals(projection: Projection, writes: str) -> tuple[str, ...]:
     created = projection.originals_table(writes)
-    return (f"DROP TABLE IF EXISTS {quote(writes)}", created, projection.originals_into(writes)) if created else ()
+    return (created, projection.originals_into(writes)) if created else ()
 
 
 def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: State, answers: Answers) -> Projection:
@@ -231,7 +231,7 @@ def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: Stat
         target=spelled(shape.names), values=by_column(way.values), where=way.where,
         opposite=by_column(way.opposite), opposite_where=way.opposite_where,
         pairs=by_column({column: spelled(sources) for column, sources in way.pairs.items()}),
-        answers=answers, reads=way.reads, kept=kept,
+        answers=answers, reads=way.reads, kept=kept, identity=spelled(way.identity),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sqlite3
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from migrator.application import Application
 from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, pragma
 from migrator.errors import RefusedError
 from migrator.findings import Finding
-from migrator.ledger import Applied, read_ledger
+from migrator.ledger import Applied, read_ledger, versions_ever_applied
 from migrator.migration import Answers, Migration
 from migrator.plan import Plan, State, make_plan
 from migrator.schema import columns_of, own_objects, read_schema
@@ -179,6 +180,7 @@ def _look(connection: sqlite3.Connection, application: Application) -> tuple[Sta
     connection.execute("BEGIN")
     state = read_state(connection, application)
     applied = read_ledger(connection, application.name, application.migrations)
+    _refuse_foreign(state, application, versions_ever_applied(connection, application.name))
     left = own_objects(connection)
     connection.execute("COMMIT")
     if left:
@@ -186,6 +188,17 @@ def _look(connection: sqlite3.Connection, application: Application) -> tuple[Sta
             f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them"
         )
     return state, applied
+
+
+def _refuse_foreign(state: State, application: Application, ever_applied: Collection[int]) -> None:
+    """A table named like one of this tool's, where no migration of this tool has made it, is somebody's."""
+    for migration in application.migrations:
+        if migration.version not in ever_applied:
+            for name in sorted(migration.own_tables & state.own.keys()):
+                raise RefusedError(
+                    f"table {name} already exists, and migration {migration.label} would keep values under that name",
+                    "rename it",
+                )
 
 
 def _check_writable(real: Path, timeout_s: float) -> None:

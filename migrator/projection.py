@@ -38,6 +38,7 @@ class Projection:
     answers: Answers
     reads: str
     kept: tuple[str, ...]
+    identity: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -89,7 +90,7 @@ class Projection:
             return ""
         types = {c.name: c.type for c in self.known}
         key = [f"{quote(k)} {types.get(k, 'INTEGER')}" for k in self.key]
-        columns = [*key, *map(quote, self._changing), *map(_left, self._left_behind)]
+        columns = [*key, *map(quote, self._changing), *map(_left, self._left_behind), *map(_same, self.identity)]
         return f"CREATE TABLE {quote(writes)} ({', '.join(columns)}, PRIMARY KEY ({', '.join(map(quote, self.key))}))"
 
     def originals_into(self, writes: str, only: str = "") -> str:
@@ -99,9 +100,13 @@ class Projection:
         ]
         rows = _select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
         differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
-        listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, self._left_behind)]
+        columns = [
+            *map(quote, (*self.key, *self._changing)),
+            *map(_left, self._left_behind),
+            *map(_same, self.identity),
+        ]
+        listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, (*self._left_behind, *self.identity))]
         kept = _select(listed, f"({_select(['*', *again], f'({rows})')})")
-        columns = [*map(quote, (*self.key, *self._changing)), *map(_left, self._left_behind)]
         return f"INSERT INTO {quote(writes)} ({', '.join(columns)}) {kept} WHERE {differ}"
 
     def fill(self) -> str:
@@ -162,7 +167,10 @@ class Projection:
             for name in dict.fromkeys(_left(s) for c in given for s in self._sources(c))
             if name in kept_left
         ]
-        there = f"k.{quote(self.key[0])} IS NOT NULL AS _mig_there"
+        same = [
+            f"NOT ({_differ(f'k.{_same(c)}', f'v.{quote(c)}')})" for c in self.identity if f"_same_{c}" in self.kept
+        ]
+        there = f"{' AND '.join([f'k.{quote(self.key[0])} IS NOT NULL', *same])} AS _mig_there"
         join = " AND ".join(f"k.{quote(k)} = v.{quote(k)}" for k in self.key)
         joined = f"({projected}) AS v LEFT JOIN {quote(self.reads)} AS k ON {join}"
         rows = _select([*hidden, *laid_over, *lacking, *new, *was, *left, there], joined)
@@ -244,6 +252,10 @@ def _again(column: str) -> str:
 
 def _left(column: str) -> str:
     return quote(f"_left_{column}")
+
+
+def _same(column: str) -> str:
+    return quote(f"_same_{column}")
 
 
 def _new(column: str) -> str:

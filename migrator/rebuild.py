@@ -121,7 +121,6 @@ def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
     )
     for kind, name in connection.execute(on_table, (plan.table,)).fetchall():
         connection.execute(f"DROP {kind.upper()} {quote(name)}")
-    connection.execute(f"DROP TABLE IF EXISTS {quote(plan.writes)}")
     connection.execute(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(plan.writes)}")
     return rows
 

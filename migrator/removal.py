@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+from migrator.application import Application
 from migrator.connect import Connection, opened
-from migrator.ddl import parse_create_table, quote
+from migrator.ddl import folded, parse_create_table, quote
 from migrator.pace import Pace, throttle_path
 from migrator.paced import Paced
 from migrator.promotion import Promoted
 from migrator.rebuild import rebuild_settings
-from migrator.schema import own_objects, shape_of
+from migrator.schema import OWN_PREFIX, shape_of
+
+_EVENTS = ("after insert", "after update", "after delete", "before insert", "before update")
+_SUFFIXES = ("log", "old", *_EVENTS)
 
 
-def remove_own(connection: Connection, pace: Pace | None = None) -> None:
-    """Afterwards the database has no object of this tool's that lasts only as long as a run; the application goes on.
+def temporary_objects(connection: sqlite3.Connection, application: Application) -> list[tuple[str, str]]:
+    """Kind and name of what an online promotion of `application` has in the database only while a run lasts.
+
+    Found by the names that it gives: whatever else begins like them is somebody's.
+    """
+    tables = {folded(change.table) for migration in application.migrations for change in migration.changes}
+    bases = tables | {folded(name) for name in application.own_tables}
+    query = "SELECT type, name, tbl_name FROM sqlite_master WHERE sql IS NOT NULL"
+    found = [(kind, name, on) for kind, name, on in connection.execute(query) if folded(name).startswith(OWN_PREFIX)]
+    ours = {name for kind, name, _ in found if kind == "table" and _base(name) in bases}
+    return [(kind, name) for kind, name, on in found if on in ours or (kind == "trigger" and _base(name) in tables)]
+
+
+def _base(name: str) -> str:
+    """The table's name in `_mig_<table>` and `_mig_<table>.<what>`."""
+    own = folded(name).removeprefix(OWN_PREFIX)
+    return own.rpartition(".")[0] if own.rpartition(".")[2] in _SUFFIXES else own
+
+
+def remove_own(connection: Connection, application: Application, pace: Pace | None = None) -> None:
+    """Afterwards the database has none of `temporary_objects`; the application goes on meanwhile.
 
     What a promotion or a removal that was killed left is removed in the same way; again, nothing is to be done.
     Raises PromotionError where the lock is not to be had for a minute.
     """
-    if not own_objects(connection):
+    found = temporary_objects(connection, application)
+    if not found:
         return
     with rebuild_settings(connection):
         paced = Paced(connection, pace or Pace())
         # First what the application's own writes still pay for.
-        for kind in ("trigger", "index"):
-            for name in _named(connection, kind):
+        for kind in ("trigger", "index", "table"):
+            for name in (name for kind_, name in found if kind_ == kind):
+                if kind == "table":
+                    _empty(connection, paced, name)
                 _drop(paced, kind, name)
-        for table in _named(connection, "table"):
-            _empty(connection, paced, table)
-            _drop(paced, "table", table)
 
 
 def remove_old(promoted: Promoted) -> None:
     """Afterwards what was the table is gone from live; the operator's throttle holds here too."""
-    database = promoted.candidate.inspection.backup.live.database
-    with opened(database) as connection:
-        remove_own(connection, Pace(throttle_path(database)))
-
-
-def _named(connection: Connection, kind: str) -> list[str]:
-    query = "SELECT name FROM sqlite_master WHERE type = ? AND name = ?"
-    names = own_objects(connection)
-    return [name for name in names if connection.execute(query, (kind, name)).fetchone()]
+    live = promoted.candidate.inspection.backup.live
+    with opened(live.database) as connection:
+        remove_own(connection, live.application, Pace(throttle_path(live.database)))
 
 
 def _drop(paced: Paced, kind: str, name: str) -> None:
@@ -54,7 +73,8 @@ def _drop(paced: Paced, kind: str, name: str) -> None:
 
 def _empty(connection: Connection, paced: Paced, table: str) -> None:
     """Afterwards few rows are left: dropping a million at once held the lock for 359 ms."""
-    key = ", ".join(map(quote, shape_of(parse_create_table(own_objects(connection)[table])).key))
+    (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    key = ", ".join(map(quote, shape_of(parse_create_table(sql)).key))
     bound = f"SELECT {key} FROM {quote(table)} ORDER BY {key} LIMIT 1 OFFSET ?"
     while last := connection.execute(bound, (paced.pace.rows,)).fetchone():
         delete = f"DELETE FROM {quote(table)} WHERE ({key}) <= ({', '.join('?' * len(last))})"

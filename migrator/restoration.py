@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Literal
 
 from migrator import ledger
 from migrator.application import Application
-from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME, copy_database
-from migrator.connect import Connection, count_rows, is_damage, is_passing, opened, set_pragma, transaction
-from migrator.errors import MigratorError, NotOnlineError, RestoreError
-from migrator.files import create_private, remove_tree, sha256_of, sync_file
+from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME
+from migrator.commands import replace_file, restore_order
+from migrator.connect import Connection, count_rows, is_damage, is_passing, opened
+from migrator.errors import MigratorError, NotOnlineError, RefusedError, RestoreError
+from migrator.files import remove_tree, sha256_of
 from migrator.findings import Finding
 from migrator.inspection import integrity_faults
 from migrator.journal import read_journal, remove_journal
@@ -23,13 +23,12 @@ from migrator.journal_mode import give_back
 from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace
+from migrator.pages import PRESENT_NAME, copy_back
 from migrator.plan import Plan, State, make_plan
-from migrator.preflight import BACKUPS_SUFFIX, read_state
-from migrator.removal import remove_own
-from migrator.schema import Schema, own_objects
+from migrator.preflight import BACKUPS_SUFFIX, Live, read_state
+from migrator.removal import remove_own, temporary_objects
+from migrator.schema import Schema, columns_of
 from migrator.verification import verify
-
-PRESENT_NAME = "before-restore.db"
 
 _ROWS_AT_ONCE = 10_000
 """About as many go back within the default of --max-lock-ms; the rehearsal measured the way forth, not this one."""
@@ -69,7 +68,7 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
         findings: tuple[Finding, ...] = ()
         try:
             if not faults:
-                remove_own(connection)
+                remove_own(connection, application)
                 if run is not None:
                     _reverse(connection, application, run_id, run, database, backup)
                     faults = integrity_faults(connection)
@@ -106,7 +105,7 @@ def recover(database: Path, application: Application) -> Recovered:
         try:
             verified = verify(database, application, journal.run_id)
             with opened(database) as connection:
-                remove_own(connection)
+                remove_own(connection, application)
             return _recovered(journal.run_id, "finished", (*verified.findings, *finish(database, directory)))
         except MigratorError as error:
             why.append(Finding("promotion_reversed", str(error)))
@@ -115,6 +114,12 @@ def recover(database: Path, application: Application) -> Recovered:
     except RestoreError as error:
         if not why:
             raise
+        if isinstance(error.__cause__, RefusedError):
+            # The application has built on the new schema since; live is sound, and there is no way back that keeps it.
+            kept = Finding("promotion_kept", f"it stands, because it cannot be reversed: {error.__cause__.fault}")
+            with opened(database) as connection:
+                remove_own(connection, application)
+            return _recovered(journal.run_id, "finished", (*why, kept, *finish(database, directory)))
         raise RestoreError(f"{why[0].message}; then: {error.fault}", error.way_out) from error
     return _recovered(journal.run_id, restored.how, (*why, *restored.findings))
 
@@ -130,18 +135,21 @@ def _recovered(run_id: str, how: How, findings: tuple[Finding, ...]) -> Recovere
 
 
 def finish(database: Path, directory: Path) -> tuple[Finding, ...]:
-    """Ends a run: scratch folder and journal go, the backup stays, and the journal mode is what it was.
-
-    Where this tool still has objects in the database the journal stays, and the next start ends the run.
-    """
+    """Ends a run: scratch folder and journal go, the backup stays, and the journal mode is what it was."""
     remove_tree(directory / SCRATCH_NAME)
-    with opened(database, read_only=True) as connection:
-        left = own_objects(connection)
-    if left:
-        return (Finding("leftovers", f"the next start removes {', '.join(left)} from {database.name}"),)
     found = give_back(database)
     remove_journal(database)
     return found
+
+
+def finish_promoted(live: Live) -> tuple[Finding, ...]:
+    """Ends a run whose promotion stands; where the old table is still there the next start does that."""
+    with opened(live.database, read_only=True) as connection:
+        left = temporary_objects(connection, live.application)
+    if left:
+        names = ", ".join(name for _, name in left)
+        return (Finding("leftovers", f"the next start removes {names} from {live.database.name}"),)
+    return finish(live.database, live.directory)
 
 
 def discard(database: Path, directory: Path) -> tuple[Finding, ...]:
@@ -159,46 +167,6 @@ def remove_directory(database: Path, directory: Path) -> None:
     made_here = directory.parent == database.with_name(database.name + BACKUPS_SUFFIX)
     if made_here and directory.parent.is_dir() and not any(directory.parent.iterdir()):
         directory.parent.rmdir()
-
-
-def copy_back(backup: Path, database: Path, present: Path) -> None:
-    """Copies the backup's pages over live, after saving live's present state at `present`.
-
-    Every other connection waits or sees the old or the new content; no write comes between the two copies. Where it
-    fails, `present` is there only if it is complete; without it live was not touched. Raises RestoreError where live
-    is no database any more, with its bytes saved; sqlite3.OperationalError while others use live, in WAL mode while
-    they merely have it open. sqlite.org/backup.html.
-    """
-    create_private(present, database)
-    complete = False
-    try:
-        with opened(backup, read_only=True) as source, opened(present) as saved, opened(database) as live:
-            # A backup into an open transaction is refused; this keeps the lock of a committed one.
-            set_pragma(live, "locking_mode", "exclusive")
-            with transaction(live, "EXCLUSIVE"):
-                pass
-            copy_database(live, saved)
-            set_pragma(saved, "journal_mode", "delete")
-            complete = True
-            source.execute("BEGIN")
-            copy_database(source, live)
-            return
-    except BaseException as error:
-        if not (isinstance(error, sqlite3.DatabaseError) and is_damage(error)):
-            if not complete:
-                present.unlink()
-            raise
-    # Only now: opening the file otherwise would have dropped this process's locks on it.
-    try:
-        shutil.copyfile(database, present)
-        sync_file(present)
-    except BaseException:
-        present.unlink()
-        raise
-    raise RestoreError(
-        f"{database} is no database any more, so SQLite cannot write to it; its bytes are in {present}",
-        f"stop the application, then: cp {backup} {database}; rm -f {database}-wal {database}-shm {database}-journal",
-    )
 
 
 def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | None, list[str]]:
@@ -230,7 +198,7 @@ def _reverse(
             application,
             plan,
             state,
-            lambda c, seconds, rows: ledger.undo_run(c, application.name, application.migrations, run_id),
+            lambda c, *_: _undo_in_ledger(c, application, run_id, run, backup),
         )
     except (MigratorError, sqlite3.Error) as error:
         if isinstance(error, sqlite3.Error) and is_passing(error):
@@ -250,16 +218,13 @@ def _promote_back(
     if rows > _ROWS_AT_ONCE:
         with suppress(NotOnlineError):
             promote_online(connection, application, plan, state, write_ledger, Pace(), rows)
-            remove_own(connection)
+            remove_own(connection, application)
             return
     in_one_transaction(connection, application, plan, state, write_ledger)
 
 
 def _go_back(database: Path, backup: Path) -> str:
-    return (
-        "to go back to that state: "
-        f"python -m flows.restore --database {database} --backup {backup} --discard-later-writes"
-    )
+    return f"to go back to that state: {restore_order(database, backup)}"
 
 
 def _check_restored(
@@ -310,9 +275,28 @@ def _restore_damaged(database: Path, backup: Path, faults: list[str]) -> tuple[F
         still = integrity_faults(connection)
     if still:
         raise RestoreError(
-            f"{database} is still damaged ({still[0]}); its present state is in {present}", f"use {backup}"
+            f"{database} is still damaged ({still[0]}); what it held is in {present}, the state before the run in {backup}",
+            f"stop the application, then: {replace_file(database, backup)}",
         )
     return (Finding("pages_copied", f"live was damaged ({faults[0]}); its state is kept in {present}"),)
+
+
+def _undo_in_ledger(
+    connection: sqlite3.Connection, application: Application, run_id: str, run: ledger.Run, backup: Path
+) -> None:
+    """The ledger forgets the run; where values were put aside it goes on to say whose they are."""
+    migrations = [m for m in application.migrations if m.version in run.versions]
+    kept = read_state(connection, application).own.keys() & {name for m in migrations for name in m.own_tables}
+    if kept and not run.reverse:
+        ledger.record_reversed(connection, application.name, migrations, f"restore of {run_id}", run.schema_before)
+    else:
+        ledger.undo_run(connection, application.name, application.migrations, run_id, _ledger_of(backup))
+
+
+def _ledger_of(backup: Path) -> tuple[str, ...]:
+    """The tables of the ledger that were there before the run."""
+    with opened(backup, read_only=True) as connection:
+        return tuple(table for table in ledger.LEDGER_TABLES if columns_of(connection, table))
 
 
 def _schema_of(backup: Path, application: Application) -> Schema:

@@ -6,20 +6,22 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.backup import MANIFEST_NAME
+from migrator.commands import command, restore_by_shell
 from migrator.connect import is_damage, is_passing, opened
 from migrator.content import Content, difference, read_contents
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.files import make_directory, sha256_of
 from migrator.inspection import integrity_faults
 from migrator.journal import Journal, read_journal
+from migrator.pages import PRESENT_NAME, copy_back
 from migrator.preflight import BACKUPS_SUFFIX
-from migrator.restoration import PRESENT_NAME, copy_back, finish, remove_directory
+from migrator.restoration import finish, remove_directory
 from migrator.schema import Schema, read_schema
 
 
@@ -32,24 +34,32 @@ class Returned:
     present: Path | None
 
 
-def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = False) -> Returned:
+def return_to_backup(
+    database: Path,
+    backup: Path,
+    discard_later_writes: bool = False,
+    before_change: Callable[[], object] = lambda: None,
+) -> Returned:
     """Copies the pages of `backup` over `database`, after saving its present state beside its other backups.
 
     Afterwards both have the same schema and content, tool's tables included. Raises RefusedError, with nothing
     changed, where the backup is no sound database, not what its manifest says or of another database, where something
     holds the database, and where this has rows or a schema that the backup has not, unless `discard_later_writes`;
-    RestoreError where the copy did not succeed.
+    RestoreError where the copy did not succeed. Until `before_change` is called nothing was changed, and what is raised
+    leaves nothing behind.
     """
     killed = read_journal(database)
     _check_backup(backup, database)
     later = _differing(database, backup)
     if not later:
+        before_change()
         _forget_run(database, killed)
         return Returned(database, backup, None)
     if not discard_later_writes:
         raise RefusedError(
             f"{database} differs from the backup in {', '.join(later)}; going back would discard that",
-            "python -m flows.migrate --to 0000 goes back and keeps every row; "
+            f"{command('python', '-m', 'flows.migrate', '--database', database, '--to', '0000')} goes back and keeps "
+            "every row; "
             "--discard-later-writes goes back to the backup all the same and saves the present state first",
         )
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
@@ -57,25 +67,32 @@ def return_to_backup(database: Path, backup: Path, discard_later_writes: bool = 
     make_directory(directory, database)
     present = directory / PRESENT_NAME
     try:
-        copy_back(backup, database, present)
+        copy_back(backup, database, present, before_change)
         still = _differing(database, backup)
-    except (sqlite3.Error, OSError, MigratorError) as error:
+    except BaseException as error:
         if not present.exists():
             remove_directory(database, directory)
-            if isinstance(error, sqlite3.Error) and is_passing(error):
-                raise RefusedError(
-                    f"{database} is in use ({error}); nothing was changed",
-                    "stop the application or end what holds the database, then try again",
-                ) from error
-        raise RestoreError(
-            f"{database} could not be replaced ({error})", _by_hand(database, backup, present)
-        ) from error
+        if isinstance(error, sqlite3.Error | OSError | MigratorError):
+            raise _described(error, database, backup, present) from error
+        raise
     if still:
         raise RestoreError(
             f"{database} still differs from {backup} in {', '.join(still)}", _by_hand(database, backup, present)
         )
     _forget_run(database, killed)
     return Returned(database, backup, present)
+
+
+def _described(error: Exception, database: Path, backup: Path, present: Path) -> MigratorError:
+    """What ended the copy, with the way out."""
+    if isinstance(error, RestoreError) and error.way_out:
+        return error
+    if isinstance(error, sqlite3.Error) and is_passing(error) and not present.exists():
+        return RefusedError(
+            f"{database} is in use ({error}); nothing was changed",
+            "stop the application or end what holds the database, then try again",
+        )
+    return RestoreError(f"{database} could not be replaced ({error})", _by_hand(database, backup, present))
 
 
 def _check_backup(backup: Path, database: Path) -> None:
@@ -138,4 +155,4 @@ def _forget_run(database: Path, killed: Journal | None) -> None:
 
 def _by_hand(database: Path, backup: Path, present: Path) -> str:
     saved = f"the state before this order is in {present}; " if present.exists() else ""
-    return f"{saved}stop the application, then: sqlite3 {database} \".restore '{backup}'\""
+    return f"{saved}stop the application, then: {restore_by_shell(database, backup)}"

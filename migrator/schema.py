@@ -121,12 +121,12 @@ def read_schema(connection: sqlite3.Connection, own: Iterable[str] = ()) -> Sche
 
 
 def _is_internal(name: str) -> bool:
-    return name.startswith(("sqlite_", OWN_PREFIX))
+    return folded(name).startswith(("sqlite_", OWN_PREFIX))
 
 
 def own_objects(connection: sqlite3.Connection) -> dict[str, str]:
     """What this tool has in the database only while a run lasts: shadow tables, logs, triggers; the text by name."""
-    query = "SELECT name, sql FROM sqlite_master WHERE substr(name, 1, 5) = ? AND sql IS NOT NULL"
+    query = "SELECT name, sql FROM sqlite_master WHERE lower(substr(name, 1, 5)) = ? AND sql IS NOT NULL"
     return dict(connection.execute(query, (OWN_PREFIX,)).fetchall())
 
 
@@ -160,9 +160,9 @@ def rowid_name(columns: Iterable[str]) -> str | None:
 
 
 def columns_of(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
-    """The names of the columns of `table` in their order; empty where there is no such table."""
-    found = Database(connection, recursive_triggers=False, execute_plugins=False)[table]
-    return tuple(c.name for c in found.columns) if found.exists() else ()
+    """The names of the columns of `table`, found without regard to case, in their order; empty where there is none."""
+    # The library's own look-up takes the spelling for part of the name, which SQLite does not.
+    return tuple(name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)))
 
 
 def index_name(sql: str) -> str:

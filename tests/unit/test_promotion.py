@@ -86,7 +86,7 @@ def test_an_unrelated_table_made_since_is_a_finding(database):
     candidate = rehearsed(database)
     run_sql(database, "CREATE TABLE mine (x)", "INSERT INTO mine VALUES (1)")
     (found,) = promote(candidate, PLENTY_MS).findings
-    assert (found.code, found.message) == ("schema_changed_meanwhile", "the application made or dropped mine")
+    assert (found.code, found.message) == ("schema_changed_meanwhile", "the application made, changed or dropped mine")
     assert rows(database, "SELECT * FROM mine") == [(1,)]
 
 

@@ -9,7 +9,7 @@ from migrator.connect import PragmaError
 from migrator.errors import RehearsalError
 from migrator.migration import Back, Change
 from migrator.plan import TablePlan
-from migrator.rebuild import SETTINGS, convert_data, keep_originals, rebuild_settings, rebuild_table
+from migrator.rebuild import SETTINGS, convert_data, rebuild_settings, rebuild_table
 from tests.unit.migrating import back, everything, forward, migration, one, plan_for, promote, tables
 from tests.unit.notes_in_memory import AFTER, BEFORE, NOTES, notes
 
@@ -78,7 +78,6 @@ def test_the_number_of_rows_is_what_was_copied_kept_and_filled():
     plan = only_table(connection)
     connection.execute("ALTER TABLE notes ADD COLUMN stars INTEGER")
     assert convert_data(connection, plan) == 2
-    assert keep_originals(connection, plan) == 2
     with rebuild_settings(connection):
         assert rebuild_table(connection, plan) == 3
     assert tables(connection) == {"notes", "notes_legacy"}

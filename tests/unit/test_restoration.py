@@ -42,11 +42,13 @@ def test_before_the_promotion_nothing_changes_and_only_the_backup_stays(database
 
 def test_a_run_that_left_something_in_live_keeps_its_journal_for_the_next_start(database):
     live = live_of(promoted(database))
-    run_sql(database, "CREATE TABLE _mig_rest (x)")
-    found = restoration.finish(database, live.directory)
-    assert [(f.code, f.message) for f in found] == [("leftovers", "the next start removes _mig_rest from notes.db")]
+    run_sql(database, 'CREATE TABLE "_mig_notes.old" (x)')
+    found = restoration.finish_promoted(live)
+    assert [(f.code, f.message) for f in found] == [
+        ("leftovers", "the next start removes _mig_notes.old from notes.db")
+    ]
     assert restoration.recover(database, NOTES).how == "finished"
-    assert rows(database, "SELECT name FROM sqlite_master WHERE name LIKE '%rest%'") == []
+    assert rows(database, "SELECT name FROM sqlite_master WHERE name GLOB '_mig_*'") == []
     assert beside(database) == {"notes.db.backups"}
 
 
@@ -124,9 +126,18 @@ def test_what_a_killed_run_left_in_live_is_removed(database):
         database,
         "CREATE TABLE _mig_notes (id INTEGER PRIMARY KEY, body)",
         "CREATE INDEX _mig_body ON _mig_notes (body)",
-        "CREATE TRIGGER _mig_log AFTER INSERT ON notes BEGIN INSERT INTO _mig_notes (body) VALUES ('x'); END",
-        'CREATE TABLE "_mig_od""d" (x)',
+        'CREATE TABLE "_mig_notes.log" (x)',
+        'CREATE TRIGGER "_mig_notes.after insert" AFTER INSERT ON notes '
+        "BEGIN INSERT INTO _mig_notes (body) VALUES ('x'); END",
     )
+    assert restored(database, live).how == "unchanged"
+    assert holds(database) == before
+
+
+def test_what_is_only_named_like_this_tools_own_stays(database):
+    live = rehearsed(database).inspection.backup.live
+    run_sql(database, "CREATE TABLE _mig_zz (x)", "INSERT INTO _mig_zz VALUES (1)")
+    before = holds(database)
     assert restored(database, live).how == "unchanged"
     assert holds(database) == before
 

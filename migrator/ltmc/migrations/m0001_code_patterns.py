@@ -76,6 +76,7 @@ MIGRATION = Migration(
                 # The old column has no NULL; the row's NULL waits in the table of what the old schema cannot hold.
                 "result": Back(of="result", sql="coalesce(result, '')"),
             },
+            identity=("created_at",),
             originals="CodePatterns_legacy",
             indexes=(
                 "CREATE INDEX idx_codepatterns_result ON CodePatterns(result)",

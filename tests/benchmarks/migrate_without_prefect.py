@@ -1,0 +1,91 @@
+"""One whole migration with the engine alone: `python migrate_without_prefect.py DATABASE RESULT [MAX_LOCK_MS]`.
+
+The steps of flows/migrate.py in its order. The result is JSON: seconds and begin of every step, what was promoted how,
+every hold of the write lock, findings, the most memory that the process had.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, os.environ.get("MIGRATOR", str(Path(__file__).resolve().parents[2])))
+
+from migrator import pace, tools
+from migrator.backup import MAX_LOCK_MS, back_up
+from migrator.candidate import add_column, convert_data, create_indexes, rebuild_table, stage
+from migrator.inspection import inspect
+from migrator.ltmc import LTMC
+from migrator.performance import check_performance
+from migrator.preflight import preflight
+from migrator.promotion import promote
+from migrator.removal import remove_old
+from migrator.restoration import finish
+from migrator.verification import verify_live
+
+
+def _peak_kib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def migrate(database, max_lock_ms):
+    steps, findings, holds = [], [], []
+    noted = pace.Pace.held
+
+    def held(self, seconds, rows):
+        holds.append([time.time(), 1000 * seconds, rows])
+        return noted(self, seconds, rows)
+
+    pace.Pace.held = held
+
+    def step(name, function, *arguments):
+        began, started = time.time(), time.perf_counter()
+        result = function(*arguments)
+        steps.append([name, began, time.perf_counter() - started, _peak_kib() / 1024])
+        findings.extend([f.code, f.message, f.count] for f in getattr(result, "findings", ()))
+        return result
+
+    live = step("preflight", preflight, database, LTMC)
+    backup = step("back_up", lambda: back_up(live, max_lock_ms=max_lock_ms))
+    inspection = step("inspect", inspect, backup)
+    candidate = step("stage", stage, inspection)
+    for table in inspection.plan.tables:
+        for column in table.added:
+            candidate = step("add_column", add_column, candidate, table.table, column)
+        candidate = step("convert_data", convert_data, candidate, table)
+        candidate = step("rebuild_table", rebuild_table, candidate, table)
+    candidate = step("create_indexes", create_indexes, candidate)
+    scratch = step("copy_for_tools", tools.copy_for_tools, candidate)
+    results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in LTMC.probes]
+    step("check_constraints", tools.check_constraints, scratch)
+    performance = step("check_performance", check_performance, scratch, LTMC.probes, results)
+    promoted = step("promote", promote, candidate, max_lock_ms)
+    step("verify_live", verify_live, promoted)
+    if promoted.strategy == "online":
+        step("remove_old", remove_old, promoted)
+    findings.extend([f.code, f.message, f.count] for f in step("finish", finish, database, live.directory))
+    return {
+        "steps": steps,
+        "strategy": promoted.strategy,
+        "lock_ms": promoted.lock_ms,
+        "rows": promoted.rows,
+        "passed": sum(r.after == tools.PASSED for r in results),
+        "worst_p95_ms": max(latency.p95_ms for latency in performance.latencies),
+        "findings": findings,
+        "holds": holds,
+        "peak_mib": _peak_kib() / 1024,
+    }
+
+
+def main():
+    database, result = Path(sys.argv[1]), Path(sys.argv[2])
+    found = migrate(database, float(sys.argv[3]) if len(sys.argv) > 3 else MAX_LOCK_MS)
+    part = result.with_name(result.name + ".part")
+    part.write_text(json.dumps(found), encoding="utf-8")
+    part.replace(result)
+
+
+if __name__ == "__main__":
+    main()

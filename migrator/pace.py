@@ -60,12 +60,15 @@ class Pace:
         """Returns when the lock has been free for long enough and the operator lets the work go on."""
         factor = self._factor()
         while factor is None:
-            self._on_wait()
-            self._sleep(_LOOK_AGAIN_S)
+            self._wait()
             factor = self._factor()
         remaining = self._free_since + self._pause_s * factor - self._clock()
         if remaining > 0:
             self._sleep(remaining)
+
+    def _wait(self) -> None:
+        self._on_wait()
+        self._sleep(_LOOK_AGAIN_S)
 
     def _factor(self) -> float | None:
         """How many times as long a pause is; None while everything waits."""

@@ -1,0 +1,126 @@
+"""The online way through the whole flow: its steps, its end by a signal or a cancellation, its recovery."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from migrator import online
+from migrator.pace import throttle_path
+from tasks import cancellation
+from tests.pipeline.programs import stopping
+from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, run
+from tests.pipeline.test_cancellation import cancels_after
+
+pytestmark = pytest.mark.usefixtures("server", "quick")
+
+ONLINE = {"max_lock_ms": 0.001}
+
+
+def own_objects(database: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        query = "SELECT name FROM sqlite_master WHERE name GLOB '_mig_*'"
+        return [name for (name,) in connection.execute(query)]
+
+
+def journal_mode(database: Path) -> str:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def test_a_lock_that_would_be_too_long_is_avoided_online(demo: Path) -> None:
+    ended = run(demo, **ONLINE)
+    assert (ended.report.outcome, ended.error) == ("migrated", None)
+    assert ended.report.promoted is not None
+    assert (ended.report.promoted.strategy, ended.report.promoted.rows) == ("online", 100)
+    assert [r.name for r in ended.task_runs("remove")] == ["remove the old table"]
+    assert columns(demo) == COLUMNS_AFTER
+    assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
+    assert run(demo, **ONLINE).report.outcome == "up_to_date"
+
+
+def test_a_run_that_is_cancelled_while_rows_are_copied_is_restored(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(demo)
+    monkeypatch.setattr(cancellation, "_ASK_EVERY_S", 0.0)
+    cancels_after(monkeypatch, online._Run, "_fill")
+    ended = run(demo, **ONLINE)
+    assert (ended.report.outcome, ended.flow_run.state_name) == ("restored", "Cancelled")
+    assert len(ended.task_runs("restore")) == 1
+    assert (content(demo), own_objects(demo), journal_mode(demo)) == (before, [], "delete")
+
+
+def test_an_error_while_rows_are_copied_restores_once(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(demo)
+    monkeypatch.setattr(online._Run, "_compare", lambda *_: 1 / 0)
+    ended = run(demo, **ONLINE)
+    assert isinstance(ended.error, ZeroDivisionError)
+    assert (ended.report.outcome, len(ended.task_runs("restore"))) == ("restored", 1)
+    assert (content(demo), own_objects(demo), beside(demo)) == (before, [], ["demo.db.backups"])
+
+
+def test_an_old_table_that_cannot_be_removed_now_waits_for_the_next_start(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("migrator.removal._empty", lambda *_: 1 / 0)
+        ended = run(demo, **ONLINE)
+    assert (ended.report.outcome, ended.error, ended.report.exit_code) == ("migrated", None, 0)
+    assert {"disturbed", "leftovers"} <= {f.code for f in ended.report.findings}
+    assert own_objects(demo) == ["_mig_CodePatterns.old"]
+    assert columns(demo) == COLUMNS_AFTER
+    assert run(demo, **ONLINE).report.outcome == "up_to_date"
+    assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
+
+
+# The first time is the rehearsal.
+@pytest.mark.parametrize("moment", ["before migrator.online:_Run._compare#2", "before migrator.swap:swap_table#2"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_while_rows_are_copied_restores_once(demo: Path, name: str, moment: str) -> None:
+    before = content(demo)
+    with stopping(moment, demo, "--max-lock-ms", "0.001") as program:
+        program.reaches(moment)
+        assert own_objects(demo)
+        program.send(getattr(signal, name))
+        code, report = program.ends()
+    assert (code, report["outcome"]) == (1, "restored"), program.stderr
+    assert (content(demo), own_objects(demo), journal_mode(demo)) == (before, [], "delete")
+
+
+@pytest.mark.parametrize(
+    ("moment", "outcome"),
+    [
+        ("before migrator.online:_Run._compare#2", "migrated"),
+        ("before migrator.swap:swap_table#2", "migrated"),
+        ("before migrator.verification:verify", "up_to_date"),
+        ("before migrator.removal:_empty", "up_to_date"),
+        ("before migrator.journal_mode:give_back", "up_to_date"),
+    ],
+)
+def test_the_next_start_ends_a_killed_online_run(demo: Path, moment: str, outcome: str) -> None:
+    with stopping(moment, demo, "--max-lock-ms", "0.001") as program:
+        program.reaches(moment)
+        program.child.kill()
+        assert program.child.wait() == -9
+    ended = run(demo)
+    assert ended.report.outcome == outcome
+    assert columns(demo) == COLUMNS_AFTER
+    assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
+
+
+def test_the_operators_throttle_holds_the_promotion_until_it_is_taken_away(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttle, looked = throttle_path(demo), []
+    throttle.write_text("pause\n")
+
+    def look_again(moved: object) -> None:
+        looked.append(columns(demo) == COLUMNS_AFTER)
+        throttle.unlink(missing_ok=True)
+
+    monkeypatch.setattr("migrator.pace.Pace._wait", look_again)
+    assert run(demo, **ONLINE).report.outcome == "migrated"
+    assert looked == [False]

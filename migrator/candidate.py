@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -15,14 +16,14 @@ from migrator import rebuild
 from migrator.backup import Progress, copy_database, no_progress
 from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
-from migrator.ddl import quote, words
+from migrator.ddl import folded, quote, tokens, words
 from migrator.errors import RehearsalError
 from migrator.files import make_directory, remove_tree
 from migrator.findings import Finding
 from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
 from migrator.preflight import read_state
-from migrator.schema import Column, Schema, SchemaObject
+from migrator.schema import Column, Schema, SchemaObject, index_name
 
 CANDIDATE_NAME = "candidate.db"
 _CACHE_KIB = 64 * 1024
@@ -105,11 +106,15 @@ def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
 def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
     """Rebuilds one table with the function that the promotion uses on live.
 
-    Raises RehearsalError where a row is not what the projection says, sqlite3.IntegrityError where the new
-    constraints refuse one.
+    Raises RehearsalError where a row is not what the projection says, and where a constraint or a unique index
+    refuses one.
     """
     started = time.perf_counter()
-    with _working(candidate.path) as connection, rebuild.rebuild_settings(connection):
+    with (
+        _working(candidate.path) as connection,
+        rebuild.rebuild_settings(connection),
+        _naming_what_refuses(connection, table),
+    ):
         connection.execute("BEGIN")
         rows = rebuild.rebuild_table(connection, table)
         connection.execute("COMMIT")
@@ -120,14 +125,16 @@ def create_indexes(candidate: Candidate) -> Candidate:
     """Makes every planned index, then checks that nothing else changed.
 
     Afterwards every table that the migration does not name equals the backup's in content, and every view and
-    trigger that worked still compiles. Raises RehearsalError otherwise.
+    trigger that worked still compiles and names no column that is gone. Raises RehearsalError otherwise.
     """
     started = time.perf_counter()
     with _working(candidate.path) as connection:
         for table in candidate.plan.tables:
-            rebuild.create_indexes(connection, table)
+            with _naming_what_refuses(connection, table):
+                rebuild.create_indexes(connection, table)
         took_s = time.perf_counter() - started
         _check_rest(connection, candidate)
+        _check_objects(candidate)
         schema = read_state(connection, candidate.inspection.backup.live.application).schema
     fingerprints = schema.fingerprints_of(candidate.plan.touched)
     return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, fingerprints=fingerprints)
@@ -149,6 +156,26 @@ def _working(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@contextmanager
+def _naming_what_refuses(connection: sqlite3.Connection, table: TablePlan) -> Iterator[None]:
+    """Raises RehearsalError where a row that fits its own table does not fit the new one, naming what refuses it."""
+    statements = [""]
+    # The last statement sent: SQLite's message does not name the index that could not be made.
+    connection.set_trace_callback(lambda statement: statements.__setitem__(0, statement))
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        head = words(statements[0])[:3]
+        what = f"index {index_name(statements[0])}" if "index" in head else "the constraints"
+        said = str(error).replace(table.shadow, table.table)
+        raise RehearsalError(
+            f"rows of {table.table}, as the migration converts them, do not fit {what} ({said}); live unchanged",
+            f"change the rows, or {what.replace('the constraints', 'that constraint')}, before the migration",
+        ) from error
+    finally:
+        connection.set_trace_callback(None)
+
+
 def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
     backup = candidate.inspection.backup
     schema = read_state(connection, backup.live.application).schema
@@ -160,9 +187,25 @@ def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
         raise RehearsalError(
             f"the migration changed tables that it does not name: {', '.join(differing)}; live unchanged"
         )
-    with opened(backup.path, read_only=True) as original:
-        broken_before = dict(_broken(original, backup.live.state.schema))
-    broken = [f"{name} ({fault})" for name, fault in _broken(connection, schema) if name not in broken_before]
+
+
+def _check_objects(candidate: Candidate) -> None:
+    """Raises RehearsalError where a view or trigger that worked does not work any more, or not on the same columns."""
+    backup = candidate.inspection.backup
+    # What the application's own connections compile has to compile here, virtual tables in triggers for one.
+    with (
+        opened(backup.path, read_only=True, trusts_schema=True) as original,
+        opened(candidate.path, read_only=True, trusts_schema=True) as connection,
+    ):
+        schema = read_state(connection, backup.live.application).schema
+        before, now = _readings(original, backup.live.state.schema), _readings(connection, schema)
+        gone = _columns(original, backup.live.state.schema) - _columns(connection, schema)
+    broken = [
+        f"{kind} {name} ({fault})"
+        for (kind, name), reading in now.items()
+        if (was := before.get((kind, name))) is not None and was.fault is None
+        if (fault := reading.fault or _lost(was, gone)) is not None
+    ]
     if broken:
         raise RehearsalError(
             f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
@@ -170,15 +213,76 @@ def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
         )
 
 
-def _broken(connection: sqlite3.Connection, schema: Schema) -> Iterator[tuple[str, str]]:
-    """Views that cannot be read, and triggers on whose tables a statement no longer compiles, each with the fault."""
-    for found in schema.objects:
-        if found.kind in ("view", "trigger"):
-            try:
-                for statement in _uses(connection, found):
-                    connection.execute(f"EXPLAIN {statement}").fetchall()
-            except sqlite3.OperationalError as error:
-                yield f"{found.kind} {found.name}", str(error)
+@dataclass(frozen=True)
+class _Reading:
+    """What a view or trigger reads itself, as (table, column), folded; `fault` where it does not compile."""
+
+    sql: str
+    columns: frozenset[tuple[str, str]]
+    fault: str | None = None
+
+
+def _readings(connection: sqlite3.Connection, schema: Schema) -> dict[tuple[str, str], _Reading]:
+    """Every view and trigger; one is at fault where a statement that uses it does not compile."""
+    found = [o for o in schema.objects if o.kind in ("view", "trigger")]
+    named = {folded(o.name) for o in found}
+    return {(o.kind, o.name): _reading(connection, o, named - {folded(o.name)}) for o in found}
+
+
+def _reading(connection: sqlite3.Connection, found: SchemaObject, others: Set[str]) -> _Reading:
+    columns: set[tuple[str, str]] = set()
+
+    def note(action: int, table: str | None, column: str | None, database: str | None, reader: str | None) -> int:
+        # Inside a WITH the reader is the name given there.
+        if action == sqlite3.SQLITE_READ and table and column and reader and folded(reader) not in others:
+            columns.add((folded(table), folded(column)))
+        return sqlite3.SQLITE_OK
+
+    fault = None
+    statements = _uses(connection, found)
+    connection.set_authorizer(note)
+    try:
+        for statement in statements:
+            connection.execute(f"EXPLAIN {statement}").fetchall()
+    except sqlite3.OperationalError as error:
+        fault = str(error)
+    finally:
+        connection.set_authorizer(None)
+    return _Reading(found.sql, frozenset(columns), fault)
+
+
+def _columns(connection: sqlite3.Connection, schema: Schema) -> set[tuple[str, str]]:
+    """The columns of all tables and views, as (table, column), folded."""
+    found: set[tuple[str, str]] = set()
+    for name in (o.name for o in schema.objects if o.kind in ("table", "view")):
+        # A view that cannot be read has none.
+        with suppress(sqlite3.OperationalError):
+            rows = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (name,)).fetchall()
+            found |= {(folded(name), folded(column)) for (column,) in rows}
+    return found
+
+
+def _lost(was: _Reading, gone: Set[tuple[str, str]]) -> str | None:
+    """The column that is gone and that the text names so that it still compiles: its name means something else now.
+
+    SQLite takes a name in double quotes for a string where it is no column, and any name for a column of an outer
+    query. What `*` stood for is not missed.
+    """
+    named = set(_bare_names(was.sql))
+    for table, column in sorted(was.columns & gone):
+        if column in named:
+            return f"it names column {column} of {table}, which is gone, and would go on with something else"
+    return None
+
+
+def _bare_names(sql: str) -> Iterator[str]:
+    """The names, folded, that a view or trigger uses with neither a table before them nor as a new name after AS."""
+    found = list(tokens(sql))
+    starts = ("as",) if found[1].keyword == "view" else ("begin", "when")
+    body = next(index for index, token in enumerate(found) if token.keyword in starts)
+    for before, token in pairwise(found[body:]):
+        if token.name is not None and before.text != "." and before.keyword != "as":
+            yield folded(token.name)
 
 
 def _uses(connection: sqlite3.Connection, found: SchemaObject) -> Iterator[str]:

@@ -28,9 +28,17 @@ class Connection(sqlite3.Connection):
     arrived: BaseException | None = None
 
 
-def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Connection:
+def connect(
+    database: Path,
+    *,
+    read_only: bool = False,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    trusts_schema: bool = False,
+) -> Connection:
     """Opens an existing database; nothing is ever created.
 
+    One that `trusts_schema` speaks for the application, on a copy: its views and triggers may use what they use in
+    the application's own connections, virtual tables above all.
     Python opens no transaction by itself on this connection (isolation_level None), text that is not UTF-8
     is the caller's affair, and a signal that arrives during a statement ends the statement
     (sqlite3.OperationalError "interrupted") instead of waiting for it.
@@ -39,8 +47,9 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
     uri = f"{database.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=Connection)
     try:
-        # A view or trigger of the database must not reach a function with side effects (sqlite.org/security.html).
-        set_pragma(connection, "trusted_schema", 0)
+        if not trusts_schema:
+            # A view or trigger must not reach a function with side effects (sqlite.org/security.html).
+            set_pragma(connection, "trusted_schema", 0)
     except BaseException:
         connection.close()
         raise
@@ -49,12 +58,18 @@ def connect(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_
 
 
 @contextmanager
-def opened(database: Path, *, read_only: bool = False, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Connection]:
+def opened(
+    database: Path,
+    *,
+    read_only: bool = False,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    trusts_schema: bool = False,
+) -> Iterator[Connection]:
     """`connect`, closed at the end whatever happens; an open transaction is rolled back by the close.
 
     Where a signal or a timeout ended a statement, its own exception is raised, not SQLite's "interrupted".
     """
-    connection = connect(database, read_only=read_only, timeout_s=timeout_s)
+    connection = connect(database, read_only=read_only, timeout_s=timeout_s, trusts_schema=trusts_schema)
     try:
         yield connection
     except Exception as error:

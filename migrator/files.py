@@ -15,7 +15,7 @@ _PIECE_BYTES, _PIECE_PAUSE_S = 16 << 20, 0.01
 
 
 def make_directory(directory: Path, database: Path) -> None:
-    """Afterwards `directory` is there; what was made here is for the database's owner only.
+    """Afterwards `directory` is there, also after a power cut; what was made here is for the database's owner only.
 
     Raises FileExistsError where anything else is in its place, a symlink included.
     """
@@ -30,6 +30,7 @@ def make_directory(directory: Path, database: Path) -> None:
     if os.geteuid() == 0:
         owner = database.stat()
         os.chown(directory, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    sync_directory(directory.parent)
 
 
 def create_private(path: Path, database: Path) -> None:
@@ -88,6 +89,15 @@ def belong_to(descriptor: int, database: Path, mode: int) -> None:
     if os.geteuid() == 0:
         owner = database.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def is_text(path: Path) -> bool:
+    """Whether the name can be stored as text; a name in a file system is any bytes."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def mode_of(database: Path) -> int:

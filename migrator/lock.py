@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from migrator.commands import command
 from migrator.errors import RefusedError
 from migrator.files import belong_to, mode_of
 
@@ -59,13 +61,13 @@ def _take(path: Path, database: Path) -> int:
         # Not inherited by programs that are started (PEP 446): a lock must not live on in a server of the run.
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise RefusedError(
-            f"lock file {path} cannot be opened ({error.strerror})",
-            "SQLite needs to write beside the database too: make the directory writable for this user",
-        ) from error
+        way_out = "SQLite needs to write beside the database too: make the directory writable for this user"
+        if existed and isinstance(error, PermissionError):
+            way_out = f"as the owner of that file: {command('chmod', f'{_mode(database):o}', path)}"
+        raise RefusedError(f"lock file {path} cannot be opened ({error.strerror})", way_out) from error
     try:
         if not existed:
-            belong_to(descriptor, database, mode_of(database))
+            belong_to(descriptor, database, _mode(database))
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -79,3 +81,8 @@ def _take(path: Path, database: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _mode(database: Path) -> int:
+    """The database's, and writable for its owner: a database may be read-only for a while, its lock file stays."""
+    return mode_of(database) | stat.S_IRUSR | stat.S_IWUSR

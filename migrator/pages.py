@@ -17,9 +17,7 @@ from migrator.files import create_private, sync_directory, sync_file
 PRESENT_NAME = "before-restore.db"
 
 
-def copy_back(
-    backup: Path, database: Path, present: Path, before_change: Callable[[], object] = lambda: None
-) -> None:
+def copy_back(backup: Path, database: Path, present: Path, before_change: Callable[[], object] = lambda: None) -> None:
     """Copies the backup's pages over live, after saving live's present state at `present`.
 
     Every other connection waits or sees the old or the new content; no write comes between the two copies. Wherever

@@ -15,6 +15,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, pragma
 from migrator.errors import RefusedError
+from migrator.files import is_text
 from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger, versions_ever_applied
 from migrator.migration import Answers, Migration
@@ -112,6 +113,10 @@ def read_state(connection: sqlite3.Connection, application: Application) -> Stat
 def _real_file(database: Path) -> Path:
     """The file itself, checked without opening a connection: plain reads here can drop no lock of ours."""
     real = Path(os.path.realpath(database))
+    for name in (database, real):
+        if not is_text(name):
+            # Prefect's server, the journal and the report all keep the name as text.
+            raise RefusedError(f"the database's path {os.fsencode(name)!r} is not UTF-8", "rename it")
     try:
         found = real.stat()
         # Opening a pipe would wait for its other end.

@@ -275,7 +275,7 @@ def _restore_damaged(database: Path, backup: Path, faults: list[str]) -> tuple[F
         still = integrity_faults(connection)
     if still:
         raise RestoreError(
-            f"{database} is still damaged ({still[0]}); what it held is in {present}, the state before the run in {backup}",
+            f"{database} is still damaged ({still[0]}); what it held is in {present}",
             f"stop the application, then: {replace_file(database, backup)}",
         )
     return (Finding("pages_copied", f"live was damaged ({faults[0]}); its state is kept in {present}"),)

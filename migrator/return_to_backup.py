@@ -72,21 +72,31 @@ def return_to_backup(
     except BaseException as error:
         if not present.exists():
             remove_directory(database, directory)
-        if isinstance(error, sqlite3.Error | OSError | MigratorError):
-            raise _described(error, database, backup, present) from error
-        raise
+        # What names a way out of its own is not given a second one.
+        if not isinstance(error, sqlite3.Error | OSError | MigratorError) or _names_way_out(error):
+            raise
+        raise _described(error, database, backup, present) from error
     if still:
         raise RestoreError(
             f"{database} still differs from {backup} in {', '.join(still)}", _by_hand(database, backup, present)
         )
-    _forget_run(database, killed)
+    try:
+        _forget_run(database, killed)
+    except (sqlite3.Error, OSError) as error:
+        raise RestoreError(
+            f"{database} holds what {backup} holds, and its state before this order is in {present}, but what a killed "
+            f"run left beside it could not be removed ({error})",
+            "the next start of the migration removes that",
+        ) from error
     return Returned(database, backup, present)
+
+
+def _names_way_out(error: Exception) -> bool:
+    return isinstance(error, RestoreError) and bool(error.way_out)
 
 
 def _described(error: Exception, database: Path, backup: Path, present: Path) -> MigratorError:
     """What ended the copy, with the way out."""
-    if isinstance(error, RestoreError) and error.way_out:
-        return error
     if isinstance(error, sqlite3.Error) and is_passing(error) and not present.exists():
         return RefusedError(
             f"{database} is in use ({error}); nothing was changed",

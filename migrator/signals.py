@@ -1,4 +1,4 @@
-"""What ends a program from outside: let in while nothing has begun, only noted where something must not stop halfway."""
+"""What ends a program from outside: let in while nothing has begun, only noted where nothing must stop halfway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOTED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 def end_as_ctrl_c_does() -> None:
-    """Afterwards SIGTERM raises KeyboardInterrupt, and a terminal that is gone counts as SIGTERM, except under nohup."""
+    """Afterwards SIGTERM raises KeyboardInterrupt, and so does a terminal that is gone, unless nohup asked for that."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
-from migrator.ddl import Definition, TableText, canonical, folded, words
+from migrator.ddl import Definition, TableText, Token, canonical, folded, tokens, words
 from migrator.direction import Directed
 from migrator.errors import RefusedError
 from migrator.schema import Schema, SchemaObject, Shape, index_name, shape_of
@@ -41,25 +42,63 @@ def _type(shape: Shape, column: str) -> str | None:
 def merged(directed: Directed, target: TableText, present: TableText) -> TableText:
     """`target`, in which every definition that source and target agree on has the table's stored text.
 
-    Constraints and the suffix that an operator gave the table stay too. Raises RefusedError where such a
-    constraint names a column that goes.
+    Constraints and the suffix that an operator gave the table stay too. Raises RefusedError where a stored text that
+    stays names a column that goes.
     """
-    definitions = tuple(_stored(definition, directed.source, present) for definition in target.definitions)
+    definitions = tuple(_stored(definition, directed.source, present, target) for definition in target.definitions)
     declared = {d.canonical for text in (directed.source, target) if text for d in text.constraints}
     extra = tuple(d for d in present.constraints if d.canonical not in declared)
     for definition in extra:
-        refuse_dropped_columns(f"the constraint {definition.text.strip()!r}", definition.text, present, target)
+        named = " ".join(_expressions(definition.text, present.name))
+        refuse_dropped_columns(f"the constraint {definition.text.strip()!r}", named, present, target)
     agreed = directed.source is not None and canonical(directed.source.suffix) == canonical(target.suffix)
     suffix = present.suffix if agreed else target.suffix
     return replace(target, definitions=definitions + extra, suffix=suffix)
 
 
-def _stored(wanted: Definition, source: TableText | None, present: TableText) -> Definition:
+def _stored(wanted: Definition, source: TableText | None, present: TableText, target: TableText) -> Definition:
     if wanted.column is None or source is None:
         return wanted
     before, stored = source.definition(wanted.column), present.definition(wanted.column)
     agreed = before is not None and before.canonical == wanted.canonical
-    return stored if agreed and stored is not None else wanted
+    if not agreed or stored is None:
+        return wanted
+    # A CHECK or a computed value: a name in double quotes that is no column any more would become a constant string.
+    named = " ".join(_expressions(stored.text, present.name))
+    refuse_dropped_columns(f"the definition {stored.text.strip()!r}", named, present, target)
+    return stored
+
+
+def _expressions(definition: str, table: str) -> Iterator[str]:
+    """What stands in parentheses in an entry of a CREATE TABLE, where it can name columns of `table` itself."""
+    found = list(tokens(definition))
+    depth = start = 0
+    for index, token in enumerate(found):
+        if token.text == "(":
+            start = start if depth else index
+            depth += 1
+        elif token.text == ")":
+            depth -= 1
+            other = start > 1 and found[start - 2].keyword == "references" and not _names(found[start - 1], table)
+            if depth == 0 and not other:
+                yield definition[found[start].end : token.start]
+
+
+def _names(token: Token, table: str) -> bool:
+    return token.name is not None and folded(token.name) == folded(table)
+
+
+def _refuse_own_name(table: TableText) -> None:
+    """Raises RefusedError where the text writes a column with the table's own name before it: the shadow table has
+    another name, and the rename at the end would leave that one in the text."""
+    for definition in table.definitions:
+        found = list(tokens(definition.text))
+        if any(_names(name, table.name) and dot.text == "." for name, dot in pairwise(found)):
+            raise RefusedError(
+                f"{definition.text.strip()!r} of table {table.name} names a column as {table.name}.column, which a "
+                "rebuild of the table cannot keep",
+                f"make the table again without {table.name!r} and the dot before its columns",
+            )
 
 
 def refuse_dropped_columns(what: str, sql: str, present: TableText, target: TableText) -> None:
@@ -73,7 +112,11 @@ def refuse_dropped_columns(what: str, sql: str, present: TableText, target: Tabl
 
 
 def kept_objects(directed: Directed, schema: Schema, present: TableText, target: TableText) -> Iterator[SchemaObject]:
-    """The indexes and triggers that the table has and keeps; a kept index names no column that goes."""
+    """The indexes and triggers that the table has and keeps; none waits for a column that goes.
+
+    Raises RefusedError where one does, and where the table's text cannot be that of a table with another name.
+    """
+    _refuse_own_name(target)
     dropped = {canonical(sql) for sql in directed.drops}
     for found in schema.on_table(directed.table, "index", "trigger"):
         if canonical(found.sql) in dropped:
@@ -81,7 +124,20 @@ def kept_objects(directed: Directed, schema: Schema, present: TableText, target:
         if found.kind == "index":
             # A name in double quotes that is no column any more would silently become a constant string.
             refuse_dropped_columns(f"index {found.name}", found.sql.partition("(")[2], present, target)
+        else:
+            # SQLite makes a trigger on updates of a column that is not there without a word, and never fires it.
+            refuse_dropped_columns(f"trigger {found.name}", _awaited(found.sql), present, target)
         yield found
+
+
+def _awaited(trigger: str) -> str:
+    """The column list of AFTER UPDATE OF; "" where the trigger has none."""
+    found = list(tokens(trigger))
+    for index, (first, second) in enumerate(pairwise(found[:7])):
+        if (first.keyword, second.keyword) == ("update", "of"):
+            on = next(token for token in found[index + 2 :] if token.keyword == "on")
+            return trigger[second.end : on.start]
+    return ""
 
 
 def missing_indexes(directed: Directed, schema: Schema) -> Iterator[str]:

@@ -7,6 +7,7 @@ from migrator.candidate import Candidate
 from migrator.performance import Performance
 from migrator.promotion import Promoted
 from migrator.verification import Verified
+from tasks.artifacts import ProgressArtifact
 from tasks.cancellation import raise_if_cancelled
 from tasks.record import current_report, progress
 from tasks.step import step
@@ -16,11 +17,12 @@ from tasks.step import step
 def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) -> Promoted:
     """`performance` is the proof that the gate was passed; it also draws the edge in the run's graph."""
     raise_if_cancelled(at_once=True)
-    moved = progress("promote")
+    moved, artifact = progress("promote"), ProgressArtifact()
 
     def between_holds(done: int, total: int) -> None:
         raise_if_cancelled()
         moved(done, total)
+        artifact.show(done, total)
 
     promoted = promotion.promote(candidate, max_lock_ms, between_holds)
     current_report.get().promoted = promoted

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from loguru import logger
 
-from migrator import restoration
+from migrator import restoration, signals
 from migrator.preflight import Live
 from migrator.restoration import Restored
 from tasks.step import step
@@ -20,20 +17,6 @@ def restore(live: Live, reason: str) -> Restored:
     return restoration.restore(live.database, live.application, live.run_id, live.directory)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed() -> AbstractContextManager[None]:
     """Ctrl-C, SIGTERM and the alarm of a flow's timeout are noted in the block and have no effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    noted = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    before = {number: signal.signal(number, _note) for number in noted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _note(number: int, frame: object) -> None:
-    logger.warning("{} waits: live is being brought back", signal.Signals(number).name)
+    return signals.undisturbed(lambda name: logger.warning("{} waits: live is being brought back", name))

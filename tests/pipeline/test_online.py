@@ -8,10 +8,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from migrator import online
 from migrator.pace import throttle_path
-from tasks import cancellation
+from tasks import artifacts, cancellation
 from tests.pipeline.programs import stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, run
 from tests.pipeline.test_cancellation import cancels_after
@@ -41,6 +43,16 @@ def test_a_lock_that_would_be_too_long_is_avoided_online(demo: Path) -> None:
     assert columns(demo) == COLUMNS_AFTER
     assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
     assert run(demo, **ONLINE).report.outcome == "up_to_date"
+
+
+def test_a_long_promotion_shows_its_progress_as_an_artifact(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "_SHOWN_EVERY_S", 0.0)
+    ended = run(demo, **ONLINE)
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[ended.flow_run.id]))
+    with get_client(sync_client=True) as client:
+        shown = [a for a in client.read_artifacts(artifact_filter=wanted) if a.key == "promotion"]
+    assert [(a.type, float(str(a.data))) for a in shown] == [("progress", 100.0)]
+    assert "100 of about 100 rows" in str(shown[0].description)
 
 
 def test_a_run_that_is_cancelled_while_rows_are_copied_is_restored(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,11 +138,15 @@ class _Run:
             while not copy.done:
                 self._fill(copy)
                 between()
+        until = time.monotonic() + _CATCH_UP_S
         for copy in self._copies:
-            self._catch_up(copy, between)
+            self._catch_up(copy, between, until)
             self._check_count(copy)
-            self._catch_up(copy, between)
-        findings = self._change_places(write_ledger, started)
+        findings = None
+        while findings is None:
+            for copy in self._copies:
+                self._catch_up(copy, between, until)
+            findings = self._change_places(write_ledger, started)
         return 1000 * self._paced.longest_s, self._rows, findings
 
     def _refuse_full_disk(self) -> None:
@@ -178,9 +182,13 @@ class _Run:
         filled = False
 
         def work() -> int:
-            nonlocal filled
+            nonlocal filled, upto, only, parameters
             taken = self._take_log(copy, limit)
             filled = taken < limit
+            if filled and upto is None:
+                # Rows may have come since the look without the lock, any number of them.
+                upto = self._key_at(copy, limit)
+                only, parameters = _between(copy, copy.after, upto)
             return taken + (self._put(copy, only, parameters, "INSERT") if filled else 0)
 
         rows = self._paced.hold(work)
@@ -248,11 +256,13 @@ class _Run:
             "a declared value may be of another type than its column stores: give it a CAST",
         )
 
-    def _catch_up(self, copy: _Copy, between: Callable[[], None]) -> None:
+    def _left(self, copy: _Copy) -> int:
+        """How many notes are on the log."""
+        return int(self._connection.execute(f"SELECT count(*) FROM {quote(copy.log.name)}").fetchone()[0])
+
+    def _catch_up(self, copy: _Copy, between: Callable[[], None], until: float) -> None:
         """Afterwards few enough notes are left for the swap."""
-        until = time.monotonic() + _CATCH_UP_S
-        count = f"SELECT count(*) FROM {quote(copy.log.name)}"
-        while (left := self._connection.execute(count).fetchone()[0]) > _LEFT_FOR_THE_SWAP:
+        while (left := self._left(copy)) > _LEFT_FOR_THE_SWAP:
             if time.monotonic() > until:
                 raise PromotionError(
                     f"the application changes {copy.plan.table} faster than the promotion follows ({left:,} rows "
@@ -272,16 +282,20 @@ class _Run:
         if there != copied:
             raise self._difference(copy)
 
-    def _change_places(self, write_ledger: WriteLedger, started: float) -> tuple[Finding, ...]:
-        """The swap: what is left of the log, the renames, the ledger, in one transaction."""
+    def _change_places(self, write_ledger: WriteLedger, started: float) -> tuple[Finding, ...] | None:
+        """The swap: what is left of the log, the renames, the ledger, in one transaction.
+
+        None, with nothing changed, where too much came on the log since.
+        """
         # This one has to survive.
         set_pragma(self._connection, "synchronous", 3)
-        self._connection.set_authorizer(None)
-        findings: tuple[Finding, ...] = ()
+        findings: tuple[Finding, ...] | None = None
 
         def work() -> int:
             nonlocal findings
-            findings = check_unchanged(self._connection, self._application, self._plan, self._expected, self._ours)
+            found = check_unchanged(self._connection, self._application, self._plan, self._expected, self._ours)
+            if any(self._left(copy) > 10 * _LEFT_FOR_THE_SWAP for copy in self._copies):
+                return 0
             for table in self._plan.tables:
                 copy = next((c for c in self._copies if c.plan is table), None)
                 if copy is None:
@@ -292,7 +306,10 @@ class _Run:
                     pass
                 swap.swap_table(self._connection, table)
                 self._connection.execute(f"DROP TABLE {quote(copy.log.name)}")
+            # The ledger is no table of the plan's.
+            self._connection.set_authorizer(None)
             write_ledger(self._connection, time.monotonic() - started, self._rows)
+            findings = found
             return 0
 
         self._paced.hold(work)

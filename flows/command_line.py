@@ -29,8 +29,10 @@ from migrator.lock import locked
 from migrator.ltmc import LTMC
 from migrator.preflight import BACKUPS_SUFFIX, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
+from migrator.signals import end_as_ctrl_c_does
 
 _RECORDING_TIMEOUT_S = 30.0
+_KEYS_OF_A_REPORT = {"run_id", "outcome", "steps"}
 _DATABASE_FILES = ("-wal", "-shm", "-journal", ".migrating", ".migration-lock", BACKUPS_SUFFIX)
 
 
@@ -42,11 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     except UsageError as error:
         return _refuse_usage(error, terminal, arguments)
     report = Report(str(request.database))
-    # SIGTERM ends the run as Ctrl-C does; inside the flow Prefect turns it into an error of its own.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A terminal that is gone is no reason to leave the run half done, unless nohup asked for that.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+    # Inside the flow Prefect turns SIGTERM into an error of its own.
+    end_as_ctrl_c_does()
     try:
         if options.demo is not None:
             request = _with_demo(request, options.demo)
@@ -164,7 +163,8 @@ def _report_in_the_way(request: MigrationRequest) -> bool:
 def _is_free(path: Path) -> bool:
     """Whether nothing is there, or an earlier report."""
     try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return isinstance(found, dict) and found.keys() >= _KEYS_OF_A_REPORT
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
@@ -181,3 +181,6 @@ def _tell(report: Report, request: MigrationRequest, terminal: Terminal, options
         terminal.print_json(report.as_json())
     else:
         terminal.print_summary(report)
+    if terminal.fault is not None:
+        ended = f"{report.outcome}; {report.error}" if report.error else report.outcome
+        terminal.say(f"{report.database}: {ended}; stdout took no report of it ({terminal.fault})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -15,6 +16,7 @@ from prefect.states import Cancelled
 
 from flows.request import MigrationRequest
 from migrator import ledger, restoration, verification
+from migrator.commands import restore_order
 from migrator.connect import is_passing, opened
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
@@ -138,13 +140,12 @@ class Run:
         )
 
     def _both(self, error: BaseException, second: BaseException) -> RestoreError:
-        backup = self.report.backup
+        backup, database = self.report.backup, Path(self.report.database)
         where = "no backup was finished" if backup is None else f"the backup is {backup.path}"
         failure = RestoreError(
             f"{self.report.failed_step} failed: {_text(error)}; and the restore failed: {_text(second)}; {where}",
-            "start the migration again, which restores first; or, to go back to the backup: "
-            f"python -m flows.restore --database {self.report.database}"
-            + ("" if backup is None else f" --backup {backup.path} --discard-later-writes"),
+            "start the migration again, which finishes or restores"
+            + ("" if backup is None else f"; or, to go back to the backup: {restore_order(database, backup.path)}"),
         )
         failure.__cause__ = error
         return failure

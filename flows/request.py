@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from migrator.backup import MAX_LOCK_MS
+from migrator.files import is_text
 from migrator.migration import Answers
 
 
@@ -59,6 +60,13 @@ class MigrationRequest(BaseModel):
     null_duplicate_vector_ids: bool = Field(
         False, description="Of rows that share a vector id, only the one with the lowest id keeps it."
     )
+
+    @field_validator("backup_dir", "report")
+    @classmethod
+    def _is_text(cls, given: Path | None) -> Path | None:
+        if given is not None and not is_text(given):
+            raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
+        return given
 
     @field_validator("map_result")
     @classmethod

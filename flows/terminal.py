@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from loguru import logger
 from rich.console import Console
@@ -28,26 +28,68 @@ _HEADLINES = {
 }
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """A reader that went away is no error; rich would end the program with exit code 1."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+class Stream:
+    """stdout or stderr. One that takes no more falls silent: what it would have shown decides nothing.
+
+    `fault` says why, where it was no reader that merely went away.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._silent = stream is None
+        self.fault: str | None = None
+
+    def write(self, text: str) -> int:
+        """Writes what the stream's encoding has, and the rest of the text escaped."""
+        try:
+            self._attempt("write", text)
+        except UnicodeEncodeError:
+            self._attempt("write", text.encode("ascii", "backslashreplace").decode())
+        return len(text)
+
+    def flush(self) -> None:
+        """Sends what was written on its way."""
+        self._attempt("flush")
+
+    def _attempt(self, act: str, *arguments: str) -> None:
+        if self._silent:
+            return
+        try:
+            getattr(self._stream, act)(*arguments)
+        except UnicodeEncodeError:
+            raise
+        except (OSError, ValueError) as error:
+            self._silent = True
+            self.fault = None if isinstance(error, BrokenPipeError) else str(error)
+            # What is still buffered would fail again at the program's end, and change its exit code.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Terminal:
-    """stdout for the result, stderr for everything else."""
+    """stdout for the result, stderr for everything else; nothing here raises because of either."""
 
     def __init__(self) -> None:
-        self._out = _Console(soft_wrap=True, highlight=False)
-        self._err = _Console(stderr=True, soft_wrap=True, highlight=False)
+        self._stdout, stderr = Stream(sys.stdout), Stream(sys.stderr)
+        self._out = Console(file=cast("TextIO", self._stdout), soft_wrap=True, highlight=False)
+        self._err = Console(file=cast("TextIO", stderr), soft_wrap=True, highlight=False)
         self._bars = self._err.is_terminal
         # Prefect's own console lines repeat what is shown here; its API handler still stores every one.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         logger.remove()
         logger.add(
-            sys.stderr, format="{time:HH:mm:ss} {level: <7} {message}", level="WARNING" if self._bars else "INFO"
+            cast("TextIO", stderr),
+            format="{time:HH:mm:ss} {level: <7} {message}",
+            level="WARNING" if self._bars else "INFO",
         )
+
+    @property
+    def fault(self) -> str | None:
+        """Why stdout has not all of the result."""
+        return self._stdout.fault
 
     def say(self, message: str) -> None:
         """One line on stderr."""

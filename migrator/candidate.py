@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -16,14 +15,15 @@ from migrator import rebuild
 from migrator.backup import Progress, copy_database, no_progress
 from migrator.connect import opened, set_pragma
 from migrator.content import difference, read_contents
-from migrator.ddl import folded, quote, tokens, words
+from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
 from migrator.files import make_directory, remove_tree
 from migrator.findings import Finding
 from migrator.inspection import Inspection, refuse_what_does_not_fit
 from migrator.plan import Plan, TablePlan
 from migrator.preflight import read_state
-from migrator.schema import Column, Schema, SchemaObject, index_name
+from migrator.readings import broken_objects
+from migrator.schema import Column, index_name
 
 CANDIDATE_NAME = "candidate.db"
 _CACHE_KIB = 64 * 1024
@@ -190,7 +190,7 @@ def _check_rest(connection: sqlite3.Connection, candidate: Candidate) -> None:
 
 
 def _check_objects(candidate: Candidate) -> None:
-    """Raises RehearsalError where a view or trigger that worked does not work any more, or not on the same columns."""
+    """Raises RehearsalError where a view, trigger or full-text index that worked does not, or on other columns."""
     backup = candidate.inspection.backup
     # What the application's own connections compile has to compile here, virtual tables in triggers for one.
     with (
@@ -198,104 +198,9 @@ def _check_objects(candidate: Candidate) -> None:
         opened(candidate.path, read_only=True, trusts_schema=True) as connection,
     ):
         schema = read_state(connection, backup.live.application).schema
-        before, now = _readings(original, backup.live.state.schema), _readings(connection, schema)
-        gone = _columns(original, backup.live.state.schema) - _columns(connection, schema)
-    broken = [
-        f"{kind} {name} ({fault})"
-        for (kind, name), reading in now.items()
-        if (was := before.get((kind, name))) is not None and was.fault is None
-        if (fault := reading.fault or _lost(was, gone)) is not None
-    ]
+        broken = broken_objects(original, backup.live.state.schema, connection, schema)
     if broken:
         raise RehearsalError(
             f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
             "change or drop them before the migration",
         )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What a view or trigger reads itself, as (table, column), folded; `fault` where it does not compile."""
-
-    sql: str
-    columns: frozenset[tuple[str, str]]
-    fault: str | None = None
-
-
-def _readings(connection: sqlite3.Connection, schema: Schema) -> dict[tuple[str, str], _Reading]:
-    """Every view and trigger; one is at fault where a statement that uses it does not compile."""
-    found = [o for o in schema.objects if o.kind in ("view", "trigger")]
-    named = {folded(o.name) for o in found}
-    return {(o.kind, o.name): _reading(connection, o, named - {folded(o.name)}) for o in found}
-
-
-def _reading(connection: sqlite3.Connection, found: SchemaObject, others: Set[str]) -> _Reading:
-    columns: set[tuple[str, str]] = set()
-
-    def note(action: int, table: str | None, column: str | None, database: str | None, reader: str | None) -> int:
-        # Inside a WITH the reader is the name given there.
-        if action == sqlite3.SQLITE_READ and table and column and reader and folded(reader) not in others:
-            columns.add((folded(table), folded(column)))
-        return sqlite3.SQLITE_OK
-
-    fault = None
-    statements = _uses(connection, found)
-    connection.set_authorizer(note)
-    try:
-        for statement in statements:
-            connection.execute(f"EXPLAIN {statement}").fetchall()
-    except sqlite3.OperationalError as error:
-        fault = str(error)
-    finally:
-        connection.set_authorizer(None)
-    return _Reading(found.sql, frozenset(columns), fault)
-
-
-def _columns(connection: sqlite3.Connection, schema: Schema) -> set[tuple[str, str]]:
-    """The columns of all tables and views, as (table, column), folded."""
-    found: set[tuple[str, str]] = set()
-    for name in (o.name for o in schema.objects if o.kind in ("table", "view")):
-        # A view that cannot be read has none.
-        with suppress(sqlite3.OperationalError):
-            rows = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (name,)).fetchall()
-            found |= {(folded(name), folded(column)) for (column,) in rows}
-    return found
-
-
-def _lost(was: _Reading, gone: Set[tuple[str, str]]) -> str | None:
-    """The column that is gone and that the text names so that it still compiles: its name means something else now.
-
-    SQLite takes a name in double quotes for a string where it is no column, and any name for a column of an outer
-    query. What `*` stood for is not missed.
-    """
-    named = set(_bare_names(was.sql))
-    for table, column in sorted(was.columns & gone):
-        if column in named:
-            return f"it names column {column} of {table}, which is gone, and would go on with something else"
-    return None
-
-
-def _bare_names(sql: str) -> Iterator[str]:
-    """The names, folded, that a view or trigger uses with neither a table before them nor as a new name after AS."""
-    found = list(tokens(sql))
-    starts = ("as",) if found[1].keyword == "view" else ("begin", "when")
-    body = next(index for index, token in enumerate(found) if token.keyword in starts)
-    for before, token in pairwise(found[body:]):
-        if token.name is not None and before.text != "." and before.keyword != "as":
-            yield folded(token.name)
-
-
-def _uses(connection: sqlite3.Connection, found: SchemaObject) -> Iterator[str]:
-    """A statement for each way in which the view or trigger is used."""
-    if found.kind == "view":
-        yield f"SELECT * FROM {quote(found.name)}"
-        return
-    table, events = quote(found.table), words(found.sql)
-    if "insert" in events:
-        yield f"INSERT INTO {table} DEFAULT VALUES"
-    if "delete" in events:
-        yield f"DELETE FROM {table}"
-    if "update" in events:
-        # Generated columns cannot be assigned.
-        own = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", (found.table,))
-        yield f"UPDATE {table} SET {', '.join(f'{quote(name)} = {quote(name)}' for (name,) in own)}"

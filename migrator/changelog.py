@@ -9,18 +9,27 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from migrator.ddl import quote
+from migrator.ddl import folded, quote
 from migrator.errors import NotOnlineError
 from migrator.schema import OWN_PREFIX
 
 
 @dataclass(frozen=True)
+class UniqueColumn:
+    """A column of a unique index; `default` is SQL (None: none), which REPLACE puts in the place of a missing value."""
+
+    name: str
+    collation: str
+    default: str | None
+
+
+@dataclass(frozen=True)
 class ChangeLog:
-    """The log of one table. `unique`: the column lists, each with its collations, by which REPLACE may delete a row."""
+    """The log of one table. `unique`: the lists of columns by which REPLACE may delete another row."""
 
     table: str
     key: tuple[str, ...]
-    unique: tuple[tuple[tuple[str, str], ...], ...] = ()
+    unique: tuple[tuple[UniqueColumn, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,13 +69,22 @@ class ChangeLog:
             notes = " ".join(self._note(self._same(columns)) for columns in self.unique)
             yield self._named(f"before {event.lower()}", f"BEFORE {event}", notes)
 
-    def _same(self, columns: tuple[tuple[str, str], ...]) -> str:
-        equal = " AND ".join(f"{quote(c)} = NEW.{quote(c)} COLLATE {quote(collation)}" for c, collation in columns)
+    def _same(self, columns: tuple[UniqueColumn, ...]) -> str:
+        equal = " AND ".join(_equal(column) for column in columns)
         return f"SELECT {', '.join(map(quote, self.key))} FROM {quote(self.table)} WHERE {equal}"
 
     def _named(self, what: str, event: str, body: str) -> tuple[str, str]:
         name = f"{OWN_PREFIX}{self.table}.{what}"
         return name, f"CREATE TRIGGER {quote(name)} {event} ON {quote(self.table)} BEGIN {body} END"
+
+
+def _equal(column: UniqueColumn) -> str:
+    name, collation = quote(column.name), f"COLLATE {quote(column.collation)}"
+    given = f"{name} = NEW.{name} {collation}"
+    if column.default is None:
+        return given
+    # The trigger sees the missing value, not what takes its place.
+    return f"({given} OR (NEW.{name} IS NULL AND {name} = ({column.default}) {collation}))"
 
 
 def change_log(connection: sqlite3.Connection, table: str, key: tuple[str, ...]) -> ChangeLog:
@@ -78,14 +96,17 @@ def change_log(connection: sqlite3.Connection, table: str, key: tuple[str, ...])
     unique = []
     indexes = 'SELECT name, origin, partial FROM pragma_index_list(?) WHERE "unique"'
     for name, origin, partial in connection.execute(indexes, (table,)).fetchall():
-        query = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
-        columns = tuple((column, collation) for column, collation in connection.execute(query, (name,)))
-        if partial or any(column is None for column, _ in columns):
+        query = (
+            "SELECT i.name, i.coll, t.dflt_value FROM pragma_index_xinfo(?) AS i "
+            "LEFT JOIN pragma_table_xinfo(?) AS t ON t.cid = i.cid WHERE i.key ORDER BY i.seqno"
+        )
+        columns = tuple(UniqueColumn(*row) for row in connection.execute(query, (name, table)))
+        if partial or any(column.name is None for column in columns):
             raise NotOnlineError(
                 f"unique index {name} of {table} has a condition or an expression, which the online promotion cannot "
                 "follow; live unchanged",
                 "allow a longer lock with --max-lock-ms at a quiet hour",
             )
-        if origin != "pk" or tuple(column for column, _ in columns) != key:
+        if origin != "pk" or [folded(column.name) for column in columns] != [*map(folded, key)]:
             unique.append(columns)
     return ChangeLog(table, key, tuple(unique))

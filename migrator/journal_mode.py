@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from migrator.commands import command
 from migrator.connect import is_passing, opened, pragma
 from migrator.findings import Finding
 from migrator.journal import read_journal, write_journal
@@ -48,13 +49,14 @@ def give_back(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding,
         Finding(
             "journal_mode_left",
             f"{database.name} stays in WAL mode, because somebody has it open; to go back when nobody has: "
-            f"sqlite3 {database} 'PRAGMA journal_mode={journal.journal_mode}'",
+            + command("sqlite3", database, f"PRAGMA journal_mode={journal.journal_mode}"),
         ),
     )
 
 
 def _set(connection: sqlite3.Connection, mode: str, patience_s: float) -> bool:
-    """Whether SQLite took the mode; it calls no busy handler for this."""
+    """Whether SQLite took the mode. Its busy handler would wait for readers with a lock that keeps new ones out."""
+    connection.execute("PRAGMA busy_timeout=0")
     until = time.monotonic() + patience_s
     while True:
         try:

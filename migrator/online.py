@@ -17,7 +17,7 @@ from migrator import rebuild, swap
 from migrator.application import Application
 from migrator.backup import Progress, no_progress
 from migrator.changelog import ChangeLog, change_log
-from migrator.connect import Connection, set_pragma
+from migrator.connect import Connection, pragma, set_pragma
 from migrator.ddl import quote
 from migrator.errors import NotOnlineError, PromotionError, RefusedError, RehearsalError
 from migrator.findings import Finding
@@ -32,7 +32,8 @@ from migrator.plan import Plan, State, TablePlan
 from migrator.projection import Projection
 from migrator.schema import own_objects
 
-_LEFT_FOR_THE_SWAP = 20
+_LEFT_FOR_THE_SWAP, _MOST_IN_THE_SWAP = 20, 200
+"""Notes that are left for the swap, and so many that it is put off."""
 _CATCH_UP_S = 60.0
 """By then a log that does not shrink never will: 30,000 keys a second can be caught up."""
 
@@ -44,13 +45,21 @@ Parameters = dict[str, object]
 
 @dataclass
 class _Copy:
-    """One table on its way. `after`: the key up to which the shadow table is filled; `done`: all is filled."""
+    """One table on its way. `after`: the key up to which the shadow table is filled; `done`: all is filled.
+
+    `to_count`: a value that stood in two rows for a moment may have taken one of them away since rows were counted.
+    """
 
     plan: TablePlan
     projection: Projection
     log: ChangeLog
     after: tuple[object, ...] | None = None
     done: bool = False
+    to_count: bool = True
+
+    @property
+    def has_hidden_key(self) -> bool:
+        return self.projection.key[0] not in self.projection.present
 
     @property
     def keys(self) -> str:
@@ -119,6 +128,7 @@ class _Run:
         self._plan, self._expected, self._paced = plan, expected, paced
         self._copies: list[_Copy] = []
         self._ours: dict[str, str] = {}
+        self._cookie: object = None
         self._rows = 0
         self._folder = Path(connection.execute("PRAGMA database_list").fetchone()[2]).parent
 
@@ -138,14 +148,12 @@ class _Run:
             while not copy.done:
                 self._fill(copy)
                 between()
-        until = time.monotonic() + _CATCH_UP_S
-        for copy in self._copies:
-            self._catch_up(copy, between, until)
-            self._check_count(copy)
-        findings = None
+        until, findings = time.monotonic() + _CATCH_UP_S, None
         while findings is None:
             for copy in self._copies:
                 self._catch_up(copy, between, until)
+                if copy.to_count:
+                    self._check_count(copy)
             findings = self._change_places(write_ledger, started)
         return 1000 * self._paced.longest_s, self._rows, findings
 
@@ -172,6 +180,7 @@ class _Run:
             for statement in copy.log.statements.values():
                 self._connection.execute(statement)
         self._ours = own_objects(self._connection)
+        self._cookie = pragma(self._connection, "schema_version")
         return 0
 
     def _fill(self, copy: _Copy) -> None:
@@ -215,6 +224,11 @@ class _Run:
 
     def _take_log(self, copy: _Copy, limit: int) -> int:
         """Brings up to `limit` noted rows up to date, compares them, and takes their notes off the log."""
+        if copy.has_hidden_key and pragma(self._connection, "schema_version") != self._cookie:
+            raise PromotionError(
+                f"the schema changed, or VACUUM gave the rows of {copy.plan.table} other rowids; live unchanged",
+                "start again",
+            )
         newest = self._connection.execute(
             f"SELECT max(entry), count(*) FROM (SELECT entry FROM {quote(copy.log.name)} ORDER BY entry LIMIT ?)",
             (limit,),
@@ -230,8 +244,10 @@ class _Run:
         parameters["entry"] = entry
         if copy.done or copy.after is not None:
             only = f"{copy.keys} IN ({copy.log.listed}) AND {reached}"
-            # A value that moved from a row to another that is taken first stands in both for a moment.
-            self._put(copy, only, parameters, "INSERT OR REPLACE")
+            # Where more is noted, a value may have moved to this row from one whose note is still to be taken.
+            all_taken = noted < limit
+            copy.to_count = copy.to_count or not all_taken
+            self._put(copy, only, parameters, "INSERT" if all_taken else "INSERT OR REPLACE")
             later = copy.log.noted(_prefixed("p", copy), "entry > :entry")
             compare = copy.projection.differing_from(copy.plan.shadow, UNMAPPED, only, later)
             if self._connection.execute(compare, parameters).fetchone()[0]:
@@ -281,6 +297,7 @@ class _Run:
         there, copied = self._connection.execute(f"SELECT ({counts[0]}), ({counts[1]})").fetchone()
         if there != copied:
             raise self._difference(copy)
+        copy.to_count = False
 
     def _change_places(self, write_ledger: WriteLedger, started: float) -> tuple[Finding, ...] | None:
         """The swap: what is left of the log, the renames, the ledger, in one transaction.
@@ -293,8 +310,11 @@ class _Run:
 
         def work() -> int:
             nonlocal findings
+            # It is done again where a COMMIT could not be had.
+            findings = None
+            self._connection.set_authorizer(authorizer(self._plan, transactions=True))
             found = check_unchanged(self._connection, self._application, self._plan, self._expected, self._ours)
-            if any(self._left(copy) > 10 * _LEFT_FOR_THE_SWAP for copy in self._copies):
+            if any(copy.to_count or self._left(copy) >= _MOST_IN_THE_SWAP for copy in self._copies):
                 return 0
             for table in self._plan.tables:
                 copy = next((c for c in self._copies if c.plan is table), None)
@@ -302,8 +322,7 @@ class _Run:
                     rebuild.rebuild_table(self._connection, table)
                     rebuild.create_indexes(self._connection, table)
                     continue
-                while self._take_log(copy, self._paced.pace.rows):
-                    pass
+                self._take_log(copy, _MOST_IN_THE_SWAP)
                 swap.swap_table(self._connection, table)
                 self._connection.execute(f"DROP TABLE {quote(copy.log.name)}")
             # The ledger is no table of the plan's.

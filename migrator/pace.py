@@ -58,20 +58,17 @@ class Pace:
 
     def pause(self) -> None:
         """Returns when the lock has been free for long enough and the operator lets the work go on."""
+        while (remaining := self._remaining_s()) > 0:
+            if remaining > _LOOK_AGAIN_S:
+                self._on_wait()
+            self._sleep(min(remaining, _LOOK_AGAIN_S))
+
+    def _remaining_s(self) -> float:
         factor = self._factor()
-        while factor is None:
-            self._wait()
-            factor = self._factor()
-        remaining = self._free_since + self._pause_s * factor - self._clock()
-        if remaining > 0:
-            self._sleep(remaining)
+        return math.inf if factor == math.inf else self._free_since + self._pause_s * factor - self._clock()
 
-    def _wait(self) -> None:
-        self._on_wait()
-        self._sleep(_LOOK_AGAIN_S)
-
-    def _factor(self) -> float | None:
-        """How many times as long a pause is; None while everything waits."""
+    def _factor(self) -> float:
+        """How many times as long a pause is; infinite while everything waits."""
         if self._throttle is None:
             return 1.0
         try:
@@ -81,8 +78,8 @@ class Pace:
         try:
             factor = float(text)
         except ValueError:
-            return None
-        return max(1.0, factor) if math.isfinite(factor) else None
+            return math.inf
+        return max(1.0, factor) if math.isfinite(factor) else math.inf
 
 
 def throttle_path(database: Path) -> Path:

@@ -159,7 +159,7 @@ def _query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
         connection.set_trace_callback(statements.append)
         call(probe, connection)
         connection.set_trace_callback(None)
-    with opened(path, read_only=True) as connection:
+    with opened(path, read_only=True, trusts_schema=True) as connection:
         for statement in dict.fromkeys(statements):
             if words(statement)[:1] and words(statement)[0] in _STATEMENTS:
                 try:

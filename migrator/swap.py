@@ -51,7 +51,9 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
     for sql in plan.recreate:
         if not _is_index(sql):
             connection.execute(sql)
-    rebuild.forget_statistics(connection, plan.table)
+    # Somebody may have gathered some about this tool's tables meanwhile.
+    for name in (plan.table, plan.shadow, originals_name(plan)):
+        rebuild.forget_statistics(connection, name)
     same = columns.items() & rebuild.index_columns(connection, plan.table).items()
     rebuild.bring_back_statistics(connection, statistics, {None, plan.table, *(name for name, _ in same)})
     _put_originals_in_place(connection, plan)
@@ -133,7 +135,8 @@ def _stored(sql: str) -> str:
     found = list(tokens(sql))
     on = next(i for i, token in enumerate(found) if token.keyword == "on")
     unique = "UNIQUE " if found[1].keyword == "unique" else ""
-    return f"CREATE {unique}INDEX {sql[found[on - 1].start :]}"
+    last = found[-1].start if found[-1].text == ";" else len(sql)
+    return f"CREATE {unique}INDEX {sql[found[on - 1].start : last]}"
 
 
 def _renamed(sql: str, name: str, table: str) -> str:

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 PATIENCE_S = 60.0
@@ -54,21 +57,32 @@ WRITE = """
 import os, select, sqlite3, sys
 database, log = sys.argv[1:]
 written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-number = 0
-while True:
-    number += 1
+
+def write(name, statement, *values):
+    os.write(written, f"? {name}\\n".encode())
     connection = sqlite3.connect(database, timeout=5, isolation_level=None)
     try:
-        body = f"{os.getpid()} wrote {number}"
-        connection.execute("INSERT INTO notes (body, mood) VALUES (?, 'good')", (body,))
-        os.write(written, f"{body}\\n".encode())
-        if number % 3 == 0:
-            connection.execute("UPDATE notes SET body = body || '!' WHERE body = ?", (body,))
-            os.write(written, f"{body}!\\n".encode())
+        connection.execute(statement, values)
+        os.write(written, f"{name}\\n".encode())
     except sqlite3.OperationalError as error:
         os.write(written, f"ERROR {error}\\n".encode())
     finally:
         connection.close()
+
+def body(number):
+    return f"{os.getpid()} wrote {number}"
+
+number = 0
+while True:
+    number += 1
+    write(body(number), "INSERT INTO notes (body, mood) VALUES (?, 'good')", body(number))
+    if number % 3 == 0:
+        write(f"{body(number)}!", "UPDATE notes SET body = body || '!' WHERE body = ?", body(number))
+    if number % 5 == 0:
+        gone = body(number - 4)
+        write(f"-{gone}", "DELETE FROM notes WHERE body IN (?, ? || '!')", gone, gone)
+    if number % 7 == 0:
+        write(f"batch {number}", "UPDATE notes SET body = ? || id WHERE id <= 60", f"batch {number} of ")
     if number == 1:
         print("ready", flush=True)
     # Not one write after the other, which would leave nobody else the lock.
@@ -79,7 +93,11 @@ while True:
 
 @contextmanager
 def writing(database: Path, log: Path) -> Iterator[Callable[[], list[str]]]:
-    """A process that writes notes all the time, a connection for each; yields what it has committed, and its errors."""
+    """A process that writes notes all the time, a connection for each; yields what reads its own journal.
+
+    A line before each write (`? name`) and one when it is committed (`name`), or its error. After the block the
+    journal is complete.
+    """
     with running(WRITE, database, log) as child:
 
         def lines() -> list[str]:
@@ -127,13 +145,48 @@ def await_more(lines: Callable[[], list[str]], count: int = 5) -> None:
 
 
 def lost(database: Path, lines: list[str]) -> list[str]:
-    """What a writer had committed and the database does not hold."""
-    last = {line.rstrip("!"): line for line in lines if not line.startswith("ERROR")}
+    """What a writer that has ended had committed and the database does not hold so: lost, stale, back again, twice."""
+    wanted: dict[str, set[str]] = {}
+    begun = None
+    for line in lines:
+        # A line may have been cut short by the kill, but only the last.
+        if line.startswith("? "):
+            begun = line[2:]
+            continue
+        if not line.startswith("ERROR"):
+            wanted[_written(line)] = {line}
+        begun = None
+    if begun is not None:
+        # It may have been committed and not yet noted.
+        name = _written(begun)
+        wanted[name] = wanted.get(name, {f"-{name}"}) | {begun}
     connection = sqlite3.connect(database)
-    found = {body for (body,) in connection.execute("SELECT body FROM notes")}
+    bodies = connection.execute("SELECT id, body FROM notes").fetchall()
     connection.close()
-    # An update may have been committed and not yet noted.
-    return [line for line in last.values() if line not in found and f"{line}!" not in found]
+    times = Counter(body for _, body in bodies)
+    batches = {body.removesuffix(f" of {id_}") for id_, body in bodies if 0 < id_ <= 60}
+    allowed = wanted.pop("batch", {"-batch"})
+    faults = [] if "-batch" in allowed or (len(batches) == 1 and batches <= allowed) else [f"{batches}, not {allowed}"]
+    for name, states in wanted.items():
+        found = [body for body in (name, f"{name}!") for _ in range(times[body])] or [f"-{name}"]
+        if len(found) > 1 or found[0] not in states:
+            faults.append(f"{found}, not {states}")
+    return faults
+
+
+def _written(line: str) -> str:
+    """Which note, or which notes, a line of the writer's journal is about."""
+    return "batch" if line.startswith("batch") else line.strip("-!")
+
+
+def committed(lines: list[str]) -> list[str]:
+    """What a writer has committed, in its order."""
+    return [line for line in lines if not line.startswith(("? ", "ERROR"))]
+
+
+def errors(lines: list[str]) -> list[str]:
+    """How often and why a process was turned away."""
+    return [line for line in lines if line.startswith("ERROR")]
 
 
 def in_child(function: Callable[[], object], before: Callable[[], None] = lambda: None) -> object:
@@ -162,28 +215,71 @@ def in_child(function: Callable[[], object], before: Callable[[], None] = lambda
     raise value[0] from Exception(value[1])
 
 
-def killed_after(seconds: float, function: Callable[[], object]) -> bool:
-    """Runs `function` in a forked process and kills it after `seconds`; False where it had ended by itself before."""
+@dataclass(frozen=True)
+class Said:
+    """What a child said it was doing, each with the seconds for which it did that, and whether it was killed then."""
+
+    phases: list[tuple[str, float]]
+    killed: bool
+
+    @property
+    def last(self) -> str:
+        return self.phases[-1][0]
+
+
+def killed_in(phase: str, occurrence: int, seconds: float, function: Callable[[Callable[[str], None]], object]) -> Said:
+    """Runs `function(say)` in a forked process and kills it `seconds` after it has said `phase` the n-th time."""
     reading, writing_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
+
+        def say(phase: str) -> None:
+            os.write(writing_end, f"{time.monotonic()} {phase}\n".encode())
+
         try:
-            function()
+            say("")
+            function(say)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     os.close(writing_end)
+    said, kill_at = b"", None
     try:
-        # The pipe's end closes with the child.
-        ended, _, _ = select.select([reading], [], [], seconds)
+        while True:
+            left = PATIENCE_S if kill_at is None else max(0.0, kill_at - time.monotonic())
+            # The pipe's end closes with the child.
+            ready, _, _ = select.select([reading], [], [], left)
+            data = os.read(reading, 4096) if ready else b""
+            if not data:
+                break
+            said += data
+            moments = [at for at, name in _phases(said) if name == phase]
+            if kill_at is None and len(moments) > occurrence:
+                kill_at = moments[occurrence] + seconds
+        ended = bool(ready)
         os.kill(child, signal.SIGKILL)
+        ended_at = time.monotonic()
+        while data := os.read(reading, 4096):
+            said += data
     finally:
         os.close(reading)
         _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed by itself"
-    return not ended
+    assert ended or kill_at is not None, f"the child is stuck: {said.decode()}"
+    moments = [*_phases(said), (ended_at, "")]
+    return Said([(name, until - at) for (at, name), (until, _) in pairwise(moments)], not ended)
+
+
+def _phases(said: bytes) -> list[tuple[float, str]]:
+    lines = [line.partition(" ") for line in said.decode().split("\n")[:-1]]
+    return [(float(at), name) for at, _, name in lines]
+
+
+def killed_after(seconds: float, function: Callable[[], object]) -> bool:
+    """Runs `function` in a forked process and kills it after `seconds`; False where it had ended by itself before."""
+    return killed_in("", 0, seconds, lambda say: function()).killed
 
 
 def as_nobody() -> None:

@@ -15,7 +15,8 @@ from migrator.inspection import inspect
 from migrator.performance import check_performance
 from migrator.preflight import Live, preflight
 from migrator.promotion import Promoted, promote
-from migrator.restoration import Restored, discard, finish, restore
+from migrator.removal import remove_old
+from migrator.restoration import Restored, discard, finish_promoted, restore
 from migrator.tools import Scratch, check_constraints, copy_for_tools, validate_tool
 from migrator.verification import verify_live
 from tests.notes import NOTES
@@ -70,14 +71,20 @@ def restored(database: Path, live: Live) -> Restored:
     return restore(database, live.application, live.run_id, live.directory)
 
 
-def migrate(database: Path, application: Application = NOTES, **options) -> Promoted:
-    """A whole run, ended as the flow ends it."""
-    candidate = rehearsed(database, application, **options)
+def migrate(database: Path, application: Application = NOTES, *, max_lock_ms: float = PLENTY_MS, **options) -> Promoted:
+    """A whole run, ended as the flow ends it; online where `max_lock_ms` is 0."""
+    candidate = rehearse(back_up(preflight(database, application, **options), max_lock_ms=max_lock_ms))
     prove(candidate)
-    done = promote(candidate, PLENTY_MS)
+    return end_of_run(candidate, max_lock_ms)
+
+
+def end_of_run(candidate: Candidate, max_lock_ms: float = PLENTY_MS) -> Promoted:
+    """What comes after the proof."""
+    done = promote(candidate, max_lock_ms)
     verify_live(done)
-    live = candidate.inspection.backup.live
-    finish(live.database, live.directory)
+    if done.strategy == "online":
+        remove_old(done)
+    finish_promoted(live_of(done))
     return done
 
 

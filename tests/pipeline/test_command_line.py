@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -18,10 +19,11 @@ import flows.migrate
 from migrator.lock import locked
 from migrator.ltmc import LTMC
 from tests.pipeline.programs import ROOT, output_of, stopping
-from tests.pipeline.runs import beside, columns, content
+from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
 
 pytestmark = pytest.mark.usefixtures("server")
 
+NO_TEXT = os.fsdecode(b"no\xfftext")
 KEYS = {"run_id", "database", "from_version", "to_version", "outcome", "error", "backup", "steps", "tools", "promote"}
 KEYS |= {"findings"}
 
@@ -121,6 +123,10 @@ def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
         (["--to", "-1"], "--to: "),
         (["--max-lock-ms", "0"], "--max-lock-ms: "),
         (["--map-result", "meh"], "--map-result: 'meh' is not VALUE=pass"),
+        (["--map-result", "pass"], "--map-result: 'pass' is not VALUE=pass"),
+        (["--map-result", "meh=maybe"], "--map-result: 'meh=maybe' is not VALUE=pass"),
+        (["--backup-dir", NO_TEXT], r"--backup-dir: b'no\xfftext' is not UTF-8"),
+        (["--report", NO_TEXT], r"--report: b'no\xfftext' is not UTF-8"),
         (["--demo", "many"], "argument --demo: invalid _rows value: 'many'"),
         (["--dat", "x.db"], "unrecognized arguments: --dat x.db"),
     ],
@@ -198,3 +204,62 @@ def test_a_report_that_cannot_be_written_is_a_finding(demo: Path) -> None:
     code, report = migrate(demo, "--dry-run", "--report", str(demo.with_name("none") / "report.json"))
     assert (code, report["outcome"]) == (0, "planned")
     assert [finding["code"] for finding in report["findings"]] == ["report_failed"]
+
+
+def test_a_database_whose_name_is_no_text_is_refused_in_one_line(demo: Path) -> None:
+    odd = demo.rename(demo.with_name(NO_TEXT))
+    before, there = odd.read_bytes(), sorted(os.listdir(odd.parent))
+    for options in ([], ["--dry-run"]):
+        code, stdout, _ = output_of("flows.migrate", odd.parent, "--database", NO_TEXT, "--json", *options)
+        report = json.loads(stdout)
+        assert (code, report["outcome"]) == (2, "refused")
+        assert report["error"] == r"the database's path b'no\xfftext' is not UTF-8; rename it"
+    code, stdout, stderr = output_of("flows.migrate", odd.parent, "--database", NO_TEXT)
+    assert (code, stdout) == (2, "")
+    assert stderr.splitlines()[1:] == [r"the database's path b'no\xfftext' is not UTF-8; rename it"]
+    assert odd.read_bytes() == before
+    assert [name for name in sorted(os.listdir(odd.parent)) if not name.startswith("stderr")] == there
+
+
+def buffered() -> dict[str, str]:
+    """The environment, in which what a stream did not take fails once more at the program's end."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def ended(demo: Path, *arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.pipeline.stopping_run", "", "--database", str(demo), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=buffered(), text=True, **streams)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_exit_code_is_the_outcomes_whatever_stdout_and_stderr_take(demo: Path, form: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = ended(demo, *form, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 0, done.stderr
+        said = f"{demo}: migrated; stdout took no report of it ([Errno 28] No space left on device)"
+        assert done.stderr.splitlines()[-1] == said
+        assert "Traceback" not in done.stderr
+        assert columns(demo) == COLUMNS_AFTER
+        again = ended(demo, *form, stdout=full, stderr=subprocess.PIPE)
+        assert (again.returncode, again.stderr) == (0, said.replace("migrated", "up_to_date") + "\n")
+        refused = ended(demo, "--to", "9999", *form, stdout=full, stderr=full)
+        wrong = ended(demo, "--no-such-option", *form, stdout=full, stderr=full)
+        back = ended(demo, "--to", "0000", *form, stdout=full, stderr=full)
+    assert (refused.returncode, wrong.returncode, back.returncode) == (2, 2, 0)
+    assert "tags" not in columns(demo)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_streams_that_are_closed_change_no_exit_code(demo: Path, form: list[str]) -> None:
+    command = [sys.executable, "-m", "flows.migrate", "--dry-run", "--database", str(demo), *form]
+    closed = subprocess.run(f"{shlex.join(command)} >&- 2>&-", shell=True, cwd=ROOT, env=buffered())
+    assert closed.returncode == 0
+
+
+def test_what_the_encoding_of_stdout_has_not_is_shown_escaped(demo: Path) -> None:
+    named = demo.rename(demo.with_name("größe.db"))
+    code, stdout, _ = output_of(
+        "flows.migrate", named.parent, "--database", str(named), "--dry-run", PYTHONIOENCODING="ascii"
+    )
+    assert code == 0
+    assert r"gr\xf6\xdfe.db: planned, nothing changed" in stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +245,7 @@ def test_a_clean_up_that_fails_masks_no_refusal(demo: Path, monkeypatch: pytest.
 def test_a_failed_restore_carries_both_errors_and_the_next_start_recovers(
     demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    demo = demo.rename(demo.with_name("it's a demo.db"))
     before = content(demo)
     first, second = BrokenError("the first error"), BrokenError("the second error")
     with monkeypatch.context() as patched:
@@ -256,7 +258,10 @@ def test_a_failed_restore_carries_both_errors_and_the_next_start_recovers(
     assert "rebuild_table failed: BrokenError: the first error" in str(ended.report.error)
     assert "the restore failed: BrokenError: the second error" in str(ended.report.error)
     assert ended.report.backup is not None
-    assert f"--backup {ended.report.backup.path}" in str(ended.report.error)
+    way_out = str(ended.report.error).partition("; start the migration again, which finishes or restores; ")[2]
+    order = way_out.removeprefix("or, to go back to the backup: ")
+    paths = ["--database", str(demo), "--backup", str(ended.report.backup.path)]
+    assert shlex.split(order) == ["python", "-m", "flows.restore", *paths, "--discard-later-writes"]
     assert [(r.state_name, r.run_count) for r in ended.task_runs("restore")] == [("Failed", 1)]
     assert ended.flow_run.state_name == "Failed"
     assert journal.journal_path(demo).exists()
@@ -265,7 +270,18 @@ def test_a_failed_restore_carries_both_errors_and_the_next_start_recovers(
     again = run(demo)
     assert (again.report.outcome, again.error) == ("migrated", None)
     assert [(r.name, r.state_name) for r in again.task_runs("recover")] == [(f"recover {demo}", "Completed")]
-    assert beside(demo) == ["demo.db.backups"]
+    assert beside(demo) == [f"{demo.name}.backups"]
+
+
+def test_a_failed_restore_without_a_backup_names_no_command_that_needs_one(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, "backup._copy", BrokenError("the first error"))
+    broken(monkeypatch, "restoration.restore", BrokenError("the second error"))
+    ended = run(demo)
+    assert ended.report.outcome == "restore_failed"
+    said = "no backup was finished; start the migration again, which finishes or restores"
+    assert str(ended.report.error).endswith(said)
 
 
 def test_a_second_restore_changes_nothing(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

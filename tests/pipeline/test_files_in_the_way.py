@@ -30,12 +30,23 @@ def test_a_report_over_a_database_or_its_files_is_refused(demo: Path, name: str)
 
 
 def test_a_report_beside_the_database_replaces_an_earlier_one(demo: Path) -> None:
-    (demo.parent / "demo.db.json").write_text('{"outcome": "refused"}')
-    code, _, _ = output_of(
-        "flows.migrate", demo.parent, "--database", "demo.db", "--report", "demo.db.json", "--dry-run"
-    )
-    assert code == 0
-    assert json.loads((demo.parent / "demo.db.json").read_text())["outcome"] == "planned"
+    for outcome, options in (("planned", ["--dry-run"]), ("refused", ["--to", "9999"])):
+        arguments = ("--database", "demo.db", "--report", "demo.db.json", *options)
+        output_of("flows.migrate", demo.parent, *arguments)
+        assert json.loads((demo.parent / "demo.db.json").read_text())["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "app", "version": "1.0"}', '{"run_id": 1, "outcome": "x"}', "{}", "[]", '"run_id outcome steps"']
+)
+def test_a_report_replaces_no_other_json(demo: Path, text: str) -> None:
+    (demo.parent / "package.json").write_text(text)
+    arguments = ("--database", "demo.db", "--report", "package.json", "--json")
+    for options in ((), ("--dry-run",)):
+        code, stdout, _ = output_of("flows.migrate", demo.parent, *arguments, *options)
+        assert (code, json.loads(stdout)["outcome"]) == (2, "refused")
+        assert "would replace what is no report" in json.loads(stdout)["error"]
+        assert (demo.parent / "package.json").read_text() == text
 
 
 @pytest.mark.parametrize("how", ["a link to a database", "a link to a folder", "a database", "a backup"])

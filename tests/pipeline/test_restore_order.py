@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from flows.request import MigrationRequest, RestoreRequest
 from migrator import connect
 from migrator.journal import Journal, journal_path, write_journal
 from migrator.lock import locked
-from tests.pipeline.programs import ROOT
+from tests.pipeline.programs import ROOT, started
 from tests.pipeline.runs import COLUMNS_AFTER, columns, content
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -43,6 +45,7 @@ def test_an_order_that_would_discard_later_writes_is_refused(demo: Path, backup:
     code, result = restore(demo, backup)
     assert (code, result["outcome"], result["present"]) == (2, "refused", None)
     assert "differs from the backup in the schema, CodePatterns" in result["error"]
+    assert f"; python -m flows.migrate --database {demo} --to 0000 goes back and keeps every row" in result["error"]
     assert "--discard-later-writes" in result["error"]
     assert demo.read_bytes() == before
 
@@ -152,5 +155,85 @@ def test_an_order_that_fails_says_what_to_do_by_hand(demo: Path, backup: Path, m
     monkeypatch.setattr("migrator.return_to_backup.copy_back", full)
     result = flows.restore.restore(RestoreRequest(database=demo, backup=backup, discard_later_writes=True))
     assert result["outcome"] == "restore_failed"
-    assert f"stop the application, then: sqlite3 {demo} \".restore '{backup}'\"" in str(result["error"])
+    assert f"stop the application, then: sqlite3 {demo} '.restore \"{backup}\"'" in str(result["error"])
     assert flows.restore._EXIT_CODES["restore_failed"] == 3
+
+
+def ordering(moments: str, database: Path, backup: Path) -> Any:
+    """An order that stops at `moments`."""
+    arguments = [moments, "--database", str(database), "--backup", str(backup), "--discard-later-writes", "--json"]
+    return started(arguments, database.parent, "tests.pipeline.stopping_order")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before migrator.return_to_backup:_differing",
+        "before migrator.pages:copy_database",
+        "during migrator.pages:copy_database",
+        "before migrator.pages:sync_file",
+    ],
+)
+def test_a_signal_before_the_database_is_changed_refuses_and_leaves_nothing(
+    demo: Path, backup: Path, moment: str, name: str
+) -> None:
+    before, folders = demo.read_bytes(), sorted(backup.parents[1].iterdir())
+    with ordering(moment, demo, backup) as program:
+        program.reaches(moment)
+        program.send(getattr(signal, name))
+        code, result = program.ends()
+    assert (code, result["outcome"], result["present"]) == (2, "refused", None), program.stderr
+    assert (result["database"], result["error"]) == (str(demo), "interrupted before anything was changed")
+    assert program.stderr == ""
+    assert demo.read_bytes() == before
+    assert sorted(backup.parents[1].iterdir()) == folders
+    assert restore(demo, backup, "--discard-later-writes")[1]["outcome"] == "restored"
+
+
+@pytest.mark.parametrize("function", ["migrator.pages:sync_directory", "migrator.return_to_backup:_forget_run"])
+def test_signals_while_the_database_is_changed_are_only_noted(demo: Path, backup: Path, function: str) -> None:
+    migrated = content(demo)
+    with ordering(f"noting {function}", demo, backup) as program:
+        for name in ("SIGTERM", "SIGINT"):
+            program.reaches(f"ready for {name}")
+            program.send(getattr(signal, name))
+        code, result = program.ends()
+    assert (code, result["outcome"], result["error"]) == (0, "restored", None), program.stderr
+    assert program.stderr == "".join(
+        f"{name} waits: the database is being restored\n" for name in ("SIGTERM", "SIGINT")
+    )
+    assert content(demo) == content(backup)
+    assert content(Path(result["present"])) == migrated
+
+
+def test_an_order_is_carried_out_without_prefect(demo: Path, backup: Path) -> None:
+    code = "import flows.restore, sys; flows.restore.main(sys.argv[1:]); print('prefect' in sys.modules)"
+    arguments = ["--database", str(demo), "--backup", str(backup), "--discard-later-writes"]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.startswith(f"{demo}: restored from the backup\n"), ended.stderr
+    assert ended.stdout.endswith("\nFalse\n")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_full_stdout_changes_neither_the_restore_nor_its_exit_code(demo: Path, backup: Path, form: list[str]) -> None:
+    command = [sys.executable, "-m", "flows.restore", "--database", str(demo), "--backup", str(backup), *form]
+    # Without a buffer nothing is left that fails at the program's end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        refused = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=full)
+        command.append("--discard-later-writes")
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+        again = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=full)
+    assert (refused.returncode, done.returncode, again.returncode) == (2, 0, 0)
+    assert done.stderr.startswith(f"{demo}: restored from the backup\nwhat it held before is in ")
+    assert done.stderr.endswith("stdout took no report of it ([Errno 28] No space left on device)\n")
+    assert content(demo) == content(backup)
+
+
+def test_a_signal_before_the_order_is_understood_refuses_it(demo: Path, backup: Path) -> None:
+    with ordering("before flows.restore:parse", demo, backup) as program:
+        program.reaches("before flows.restore:parse")
+        program.send(signal.SIGTERM)
+        code, result = program.ends()
+    assert (code, result["outcome"], result["error"]) == (2, "refused", "interrupted before anything was changed")

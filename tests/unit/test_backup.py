@@ -18,6 +18,7 @@ from migrator.preflight import preflight
 from tests.children import holding
 from tests.notes import NOTES, make_notes
 from tests.runs import backed_up, holds, migrate, run_sql, stored
+from tests.unit.syncing import synced
 
 COPY = backups._copy
 
@@ -156,6 +157,29 @@ def test_originals_that_are_nowhere_else_are_compared_too(database):
     migrate(database)
     backup = backed_up(database, to_version=0)
     assert {"notes_legacy", "_migration_history", "_sqlite_migrations"} <= backup.contents.keys()
+
+
+def test_journal_backup_and_manifest_are_on_the_disk_before_anything_relies_on_them(database, monkeypatch):
+    live = preflight(database, NOTES)
+    events, copy = synced(monkeypatch), backups._copy
+    monkeypatch.setattr(backups, "_copy", lambda *arguments: (events.append("copy"), copy(*arguments))[1])
+    back_up(live)
+    beside, folder, run = database.parent.name, live.directory.parent.name, live.directory.name
+    assert events == [
+        "fsync notes.db.migrating.new",
+        "replace notes.db.migrating.new notes.db.migrating",
+        f"fsync {beside}",
+        # The new folders' names.
+        f"fsync {beside}",
+        f"fsync {folder}",
+        "copy",
+        "fsync backup.db",
+        "fsync manifest.json.new",
+        "replace manifest.json.new manifest.json",
+        f"fsync {run}",
+        f"fsync {run}",
+        f"fsync {folder}",
+    ]
 
 
 def test_a_callback_that_raises_ends_the_copy(database):

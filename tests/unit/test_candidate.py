@@ -13,7 +13,7 @@ from migrator.inspection import inspect
 from migrator.migration import Mapped
 from migrator.schema import Column
 from tests.children import holding
-from tests.notes import AFTER, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
+from tests.notes import AFTER, BEFORE, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
 from tests.runs import backed_up, columns, holds, is_sound, migrate, prove, rehearse, rehearsed, rows, run_sql, stored
 
 
@@ -99,6 +99,85 @@ def test_what_the_migrated_schema_breaks_is_named_and_live_is_untouched(database
     with pytest.raises(RehearsalError, match=rf"breaks {name} \(no such column: .*place\); live unchanged"):
         rehearsed(database)
     assert stored(database) == before
+
+
+TRIPS = "CREATE TABLE trips (note_id INTEGER, place TEXT)"
+SILENT = {
+    "view quoted": ['CREATE VIEW quoted AS SELECT id, "place" FROM notes'],
+    "view sorted": ['CREATE VIEW sorted AS SELECT id FROM notes ORDER BY "Place"'],
+    "view grouped": ['CREATE VIEW grouped (n) AS WITH w AS (SELECT 1 FROM notes GROUP BY "place") SELECT * FROM w'],
+    "view second": ["CREATE VIEW first AS SELECT * FROM notes", 'CREATE VIEW second AS SELECT "place" FROM first'],
+    "view captured": ["CREATE VIEW captured AS SELECT (SELECT place FROM notes WHERE id = note_id) AS p FROM trips"],
+    "trigger quoted": [
+        "CREATE TRIGGER other AFTER INSERT ON tags BEGIN SELECT 1; END",
+        'CREATE TRIGGER quoted AFTER INSERT ON tags BEGIN INSERT INTO trips SELECT id, "place" FROM notes; END',
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_would_still_compile_but_read_something_else_is_named_and_live_is_untouched(database, name):
+    run_sql(database, TRIPS, *SILENT[name])
+    before = stored(database)
+    table = "first" if name == "view second" else "notes"
+    with pytest.raises(RehearsalError, match=rf"breaks {name} \(it names column place of {table}, which is gone"):
+        rehearsed(database)
+    assert stored(database) == before
+
+
+@pytest.mark.parametrize("stars", ['"stars"', "stars"])
+def test_the_way_back_names_what_it_would_break(database, stars):
+    migrate(database)
+    run_sql(database, f"CREATE VIEW rated AS SELECT id, {stars} FROM notes", "CREATE VIEW whole AS SELECT * FROM notes")
+    with pytest.raises(RehearsalError, match=r"breaks view rated \(.*stars"):
+        rehearsed(database, to_version=0)
+
+
+HARMLESS = (
+    "CREATE VIEW v AS SELECT * FROM notes",
+    "CREATE VIEW place AS SELECT * FROM notes",
+    "CREATE VIEW v AS SELECT notes.*, trips.place AS went FROM notes JOIN trips ON note_id = id",
+    'CREATE VIEW v AS SELECT "place" FROM trips WHERE note_id IN (SELECT id FROM notes)',
+    'CREATE VIEW v AS SELECT "place" FROM trips WHERE note_id IN (SELECT id FROM seen)',
+    'CREATE VIEW v AS SELECT *, mood AS "place" FROM notes',
+    'CREATE VIEW v AS SELECT id, \'place\' AS "kind", "nowhere" FROM notes -- place',
+    'CREATE TRIGGER t AFTER UPDATE ON notes BEGIN INSERT INTO trips (note_id, "place") VALUES (new.id, "here"); END',
+)
+
+
+@pytest.mark.parametrize("statement", HARMLESS)
+def test_what_does_not_name_the_column_that_goes_raises_no_false_alarm(database, statement):
+    run_sql(database, TRIPS, "CREATE VIEW seen AS SELECT * FROM notes", statement)
+    migrate(database)
+    migrate(database, to_version=0)
+
+
+def test_a_unique_index_that_converted_values_break_is_named_with_the_way_out(database):
+    run_sql(database, "CREATE UNIQUE INDEX once ON notes (mood) WHERE id < 3")
+    before = stored(database)
+    message = (
+        r"rows of notes, as the migration converts them, do not fit index once "
+        r"\(UNIQUE constraint failed: notes.mood\); live unchanged; change the rows, or index once, before the migr"
+    )
+    with pytest.raises(RehearsalError, match=message):
+        rehearsed(database)
+    assert stored(database) == before
+
+
+def test_a_declared_unique_index_that_rows_break_is_named(database):
+    unique = change(indexes=("CREATE UNIQUE INDEX one_mood ON notes(mood)",))
+    with pytest.raises(RehearsalError, match=r"do not fit index one_mood \(UNIQUE .*; live unchanged"):
+        rehearsed(database, notes_application(migration(unique)))
+
+
+def test_a_constraint_of_the_tables_own_that_converted_values_break_is_named(tmp_path):
+    path = tmp_path / "strict.db"
+    table = BEFORE.replace("place TEXT)", "place TEXT, CONSTRAINT loud CHECK (mood <> 'good'))")
+    run_sql(path, table, "CREATE TABLE tags (x)", "INSERT INTO notes (body, mood) VALUES ('b', 'Happy')")
+    with pytest.raises(
+        RehearsalError, match=r"do not fit the constraints \(CHECK constraint failed: loud\); live unch"
+    ):
+        rehearsed(path)
 
 
 def test_what_was_broken_before_does_not_stop_a_migration(database):

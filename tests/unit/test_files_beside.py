@@ -2,6 +2,9 @@
 
 import os
 import stat
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from migrator.journal import Journal, journal_path, read_journal, remove_journal
 from migrator.lock import lock_path, locked
 from migrator.preflight import preflight
 from migrator.restoration import discard
-from tests.children import in_child, running
+from tests.children import as_nobody, in_child, running
 from tests.notes import NOTES, make_notes
 from tests.runs import backed_up, beside, promoted
 
@@ -101,6 +104,48 @@ def test_lock_and_journal_have_the_mode_and_owner_of_the_database(database):
     for path in (lock_path(database), journal_path(database)):
         found = path.stat()
         assert (mode(path), found.st_uid, found.st_gid) == (0o660, *owner)
+
+
+@pytest.fixture
+def somebodys():
+    """A database of an ordinary user, where he may look: pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "no tes.db"
+        make_notes(path, rows=5)
+        if os.geteuid() == 0:
+            for owned in (path, path.parent):
+                os.chown(owned, 65534, 65534)
+        yield path
+
+
+def takes(database):
+    def take():
+        with locked(database):
+            return "taken"
+
+    return take
+
+
+def test_a_database_that_was_read_only_does_not_leave_a_lock_that_nobody_can_take(somebodys):
+    somebodys.chmod(0o444)
+    assert in_child(takes(somebodys), before=as_nobody) == "taken"
+    assert mode(lock_path(somebodys)) == 0o644
+    somebodys.chmod(0o644)
+    assert in_child(takes(somebodys), before=as_nobody) == "taken"
+
+
+def test_a_lock_file_that_cannot_be_opened_is_named_with_the_command_that_helps(somebodys):
+    lock_path(somebodys).touch()
+    lock_path(somebodys).chmod(0o444)
+    with pytest.raises(RefusedError) as caught:
+        in_child(takes(somebodys), before=as_nobody)
+    fault, _, way_out = str(caught.value).partition("; ")
+    assert fault == f"lock file {lock_path(somebodys)} cannot be opened (Permission denied)"
+    command = way_out.removeprefix("as the owner of that file: ")
+    subprocess.run(command, shell=True, check=True)
+    if os.geteuid() == 0:
+        os.chown(lock_path(somebodys), 65534, 65534)
+    assert in_child(takes(somebodys), before=as_nobody) == "taken"
 
 
 def test_backup_and_folders_are_for_the_owner_of_the_database_only(database):

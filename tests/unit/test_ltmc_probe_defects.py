@@ -69,6 +69,8 @@ DEFECTS = (
     ("list_tool_identifiers", alone("ChatHistory"), "is missing"),
     ("get_tool_conversations", alone("ChatHistory"), "is missing"),
     ("log_code_attempt", TIMES_AS_REAL, "CodePatterns.execution_time_ms of the new row is 1005.0, expected 1005"),
+    ("log_code_attempt", alone("CodePatterns"), r"the pattern of id \d+, logged here, is gone"),
+    ("log_code_attempt", after_insert("CodePatterns", "DELETE FROM CodePatterns"), r"the new row of id \d+ is gone"),
     ("log_code_attempt", altered("CodePatterns", "tags = '[]'"), r"CodePatterns.tags of the new row is '\[\]'"),
     ("get_code_patterns", "UPDATE CodePatterns SET tags = 'a,b' WHERE id = 1", "tags of row 1 is not JSON"),
     ("analyze_code_patterns", alone("CodePatterns"), "analyze_code_patterns of a function"),

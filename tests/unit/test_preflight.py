@@ -197,6 +197,52 @@ def test_too_little_space_is_refused(database):
     assert preflight(database, NOTES, only_look=True).plan is not None
 
 
+def free_on(monkeypatch, **free):
+    """Each directory so named has that much room; the one named `elsewhere` is a file system of its own."""
+    usage, stat = shutil.disk_usage, os.stat
+
+    def stat_of(path, *arguments, **options):
+        found = stat(path, *arguments, **options)
+        if isinstance(path, Path) and path.name == "elsewhere":
+            return os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+        return found
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=free[Path(path).name]))
+    monkeypatch.setattr(os, "stat", stat_of)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "beside", "elsewhere", "short"),
+    [
+        (False, 6, 0, None),
+        (True, 2, 4, None),
+        (False, 6, 0, "beside"),
+        (True, 2, 4, "beside"),
+        (True, 2, 4, "elsewhere"),
+    ],
+)
+def test_room_for_four_copies_and_twice_the_database_is_just_enough(
+    tmp_path, monkeypatch, chosen, beside, elsewhere, short
+):
+    for folder in ("beside", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    database = tmp_path / "beside" / "notes.db"
+    make_notes(database, rows=20)
+    size = database.stat().st_size
+    free = {"beside": beside * size, "elsewhere": elsewhere * size}
+    options = {"backup_dir": tmp_path / "elsewhere" / "new"} if chosen else {}
+    if short is None:
+        free_on(monkeypatch, **free)
+        assert preflight(database, NOTES, **options).plan is not None
+        return
+    needed = free[short]
+    free_on(monkeypatch, **{**free, short: needed - 1})
+    with pytest.raises(
+        RefusedError, match=f"{short} has {needed - 1:,} bytes free, the migration of .* needs {needed:,};"
+    ):
+        preflight(database, NOTES, **options)
+
+
 def test_what_a_log_holds_counts_as_size(tmp_path):
     path = tmp_path / "wal.db"
     make_notes(path, journal_mode="wal")
@@ -244,6 +290,16 @@ def test_a_database_with_a_log_is_left_to_the_byte(tmp_path, only_look):
     before = stored(copied)
     preflight(copied, NOTES, only_look=only_look)
     assert stored(copied) == before and len(before) == 2
+
+
+def test_looking_at_a_closed_database_leaves_an_empty_log_and_every_byte(tmp_path):
+    path = tmp_path / "wal.db"
+    make_notes(path, journal_mode="wal")
+    before = path.read_bytes()
+    assert os.listdir(tmp_path) == ["wal.db"]
+    preflight(path, NOTES, only_look=True)
+    assert path.read_bytes() == before
+    assert path.with_name("wal.db-wal").read_bytes() == b""
 
 
 def test_values_without_an_answer_are_named_with_their_counts(database):

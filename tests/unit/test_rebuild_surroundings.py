@@ -98,6 +98,34 @@ def test_an_index_on_a_column_that_goes_is_refused(index):
         plan_for(notes(f"CREATE INDEX {index}"), [NOTES])
 
 
+@pytest.mark.parametrize("columns", ["place", 'mood, "Place"'])
+def test_a_trigger_that_waits_for_a_column_that_goes_is_refused(columns):
+    waiting = f"CREATE TRIGGER moved AFTER UPDATE OF {columns} ON notes BEGIN SELECT 1; END"
+    with pytest.raises(
+        RefusedError, match="trigger moved of table notes names column 'place', which the migration rem"
+    ):
+        plan_for(notes(waiting), [NOTES])
+
+
+def test_a_trigger_that_waits_for_a_new_column_is_refused_on_the_way_back():
+    connection = notes()
+    forward(connection, NOTES)
+    connection.execute("CREATE TRIGGER rated UPDATE OF stars ON notes BEGIN SELECT 1; END")
+    with pytest.raises(RefusedError, match="trigger rated of table notes names column 'stars'"):
+        plan_for(connection, [NOTES], reverse=True)
+
+
+def test_a_trigger_that_writes_a_table_called_of_stays():
+    connection = notes(
+        "CREATE TABLE of (place)",
+        "CREATE TRIGGER t DELETE ON notes BEGIN UPDATE of SET place = 1; END",
+        "CREATE TRIGGER u AFTER UPDATE OF body ON notes BEGIN UPDATE of SET place = 1; END",
+    )
+    for way in (forward, back):
+        way(connection, NOTES)
+        assert one(connection, "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'") == 2
+
+
 def test_an_index_that_only_has_the_name_of_such_a_column_stays():
     connection = notes("CREATE INDEX place ON notes (body)")
     forward(connection, NOTES)

@@ -150,6 +150,50 @@ def test_a_constraint_on_a_column_that_goes_is_refused():
         plan_for(notes(table=BEFORE.replace("place TEXT)", "place TEXT, CHECK (place <> 1))")), [NOTES])
 
 
+@pytest.mark.parametrize("check", ["body <> place", 'length(body) > 2 OR body <> "Place"', "length([place]) < 9"])
+def test_a_stored_definition_that_names_a_column_that_goes_is_refused(check):
+    table = BEFORE.replace("body TEXT NOT NULL", f"body TEXT NOT NULL CHECK ({check})")
+    with pytest.raises(RefusedError, match=r"the definition 'body TEXT NOT NULL CHECK .* names column 'place'"):
+        plan_for(database(table), [NOTES])
+
+
+def test_a_computed_column_that_names_a_column_that_goes_is_refused():
+    before = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, gone TEXT, size AS (length(a)))"
+    changed = migration(Change("t", before, before.replace(", gone TEXT", "")))
+    stored = before.replace("AS (length(a))", 'AS (length(a) + length("gone"))')
+    with pytest.raises(
+        RefusedError, match=r"the definition 'size AS .* names column 'gone', which the migration removes"
+    ):
+        plan_for(database(stored), [changed])
+
+
+def test_what_only_has_the_name_of_a_column_that_goes_stays():
+    columns = "body TEXT NOT NULL CONSTRAINT place CHECK (body <> 'place') REFERENCES places (place)"
+    table = BEFORE.replace("body TEXT NOT NULL", columns).replace("place TEXT)", (
+        "place TEXT, CONSTRAINT place UNIQUE (body), FOREIGN KEY (mood) REFERENCES places (place))"
+    ))  # fmt: skip
+    connection = notes("CREATE TABLE places (place TEXT)", table=table)
+    forward(connection, NOTES)
+    text = one(connection, "SELECT sql FROM sqlite_master WHERE name = 'notes'")
+    assert columns in text and "CONSTRAINT place UNIQUE (body), FOREIGN KEY (mood) REFERENCES places (place)" in text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        BEFORE.replace("place TEXT)", "place TEXT, CHECK (notes.id > 0))"),
+        BEFORE.replace("body TEXT NOT NULL", 'body TEXT NOT NULL CHECK (length("Notes".body) > 0)'),
+    ],
+)
+@pytest.mark.parametrize(
+    "changed", [NOTES, migration(Change("notes", values={"body": "upper(body)"}))], ids=["rebuilt", "rows only"]
+)
+def test_a_column_with_the_tables_own_name_before_it_is_refused(table, changed):
+    message = "of table notes names a column as notes.column, .*; make the table again without 'notes' and the dot"
+    with pytest.raises(RefusedError, match=message):
+        plan_for(notes(table=table), [changed])
+
+
 @pytest.mark.parametrize(
     ("declared", "wanted", "stored", "expected"),
     [

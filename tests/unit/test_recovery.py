@@ -1,17 +1,19 @@
 """A killed run is ended, a damaged live gets its backup's pages."""
 
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from functools import partial
 
 import pytest
 
-from migrator import restoration
+from migrator import pages, restoration
 from migrator.connect import opened
 from migrator.errors import RestoreError
-from migrator.restoration import copy_back, recover
-from tests.children import holding
+from migrator.pages import copy_back
+from migrator.restoration import recover
+from tests.children import holding, killed_after
 from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
 from tests.runs import (
     backed_up,
@@ -29,7 +31,7 @@ from tests.runs import (
     stored,
 )
 
-COPY = restoration.copy_database
+COPY = pages.copy_database
 REVERSE = restoration._reverse
 
 
@@ -147,7 +149,7 @@ def test_pages_are_not_copied_while_an_application_has_a_log_open(tmp_path, monk
     make_notes(database, journal_mode="wal")
     backup = backed_up(database)
     present = backup.path.with_name("present.db")
-    monkeypatch.setattr(restoration, "opened", partial(opened, timeout_s=0.1))
+    monkeypatch.setattr(pages, "opened", partial(opened, timeout_s=0.1))
     with holding(database, "DELETE FROM notes"), pytest.raises(sqlite3.OperationalError, match="locked"):
         copy_back(backup.path, database, present)
     assert rows(database, "SELECT count(*) FROM notes") == [(0,)]
@@ -170,9 +172,56 @@ def test_no_write_comes_between_the_saved_state_and_the_copied_pages(database, m
                 tried.append(str(error))
         COPY(source, target, *rest)
 
-    monkeypatch.setattr(restoration, "copy_database", copy_and_write)
+    monkeypatch.setattr(pages, "copy_database", copy_and_write)
     copy_back(backup.path, database, backup.path.with_name("present.db"))
     assert tried == ["database is locked"] * 2
+
+
+def killing_at(number, when):
+    """Copies pages, and is killed `before` or `after` the copy of that number."""
+    copies = []
+
+    def copy(source, target):
+        copies.append(target)
+        if len(copies) == number and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        COPY(source, target)
+        if len(copies) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return copy
+
+
+@pytest.mark.parametrize(("number", "when", "saved"), [(1, "after", False), (2, "before", True), (2, "after", True)])
+def test_a_kill_leaves_a_saved_state_that_is_complete_or_has_another_name(database, monkeypatch, number, when, saved):
+    backup = backed_up(database)
+    run_sql(database, "DELETE FROM notes")
+    before = holds(database)
+    present = backup.path.with_name("present.db")
+    monkeypatch.setattr(pages, "copy_database", killing_at(number, when))
+    killed_after(60, lambda: copy_back(backup.path, database, present))
+    assert present.exists() == saved
+    assert present.with_name("present.db.unfinished").exists() == (not saved)
+    assert holds(database) == (holds(backup.path) if (number, when) == (2, "after") else before)
+    if saved:
+        assert holds(present) == before
+    monkeypatch.undo()
+    present.unlink(missing_ok=True)
+    copy_back(backup.path, database, present)
+    assert holds(database) == holds(backup.path)
+    assert not present.with_name("present.db.unfinished").exists()
+
+
+def test_a_live_that_is_damaged_after_the_copy_too_is_an_operators_case(database, monkeypatch):
+    live = live_of(promoted(database))
+    damage(database)
+    monkeypatch.setattr(restoration, "copy_back", lambda backup, database, present: present.touch())
+    with pytest.raises(
+        RestoreError, match=r"notes.db is still damaged \(.*; stop the application, then: cp "
+    ) as caught:
+        restored(database, live)
+    assert f"what it held is in {live.directory / 'before-restore.db'}" in str(caught.value)
+    assert database.with_name("notes.db.migrating").exists()
 
 
 def test_a_committed_promotion_whose_run_was_killed_is_finished(database):

@@ -229,6 +229,23 @@ def test_a_promise_that_is_kept_for_another_reason_is_not_kept(scratch):
         check_constraints(scratch)
 
 
+def test_a_promise_that_cannot_be_tried_says_what_is_in_the_way(scratch):
+    run_sql(scratch.after, "CREATE UNIQUE INDEX one_body ON notes (body)")
+    message = (
+        "promise 'a code is given once' cannot be tried .* SQLite said 'UNIQUE constraint failed: notes.body', "
+        "not 'UNIQUE constraint failed: notes.code'; live unchanged; drop the constraint, index or trigger"
+    )
+    with pytest.raises(ValidationError, match=message):
+        check_constraints(scratch)
+
+
+def test_a_promise_is_kept_by_a_table_in_another_case(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path, rows=3)
+    run_sql(path, "ALTER TABLE notes RENAME TO other", "ALTER TABLE other RENAME TO NOTES")
+    check_constraints(copy_for_tools(rehearsed(path)))
+
+
 def test_what_is_promised_to_be_allowed_must_be_allowed(tmp_path):
     path = tmp_path / "notes.db"
     make_notes(path, rows=3)

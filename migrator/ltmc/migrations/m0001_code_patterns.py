@@ -50,7 +50,18 @@ def _ms(conversion: str) -> str:
 LOWEST_ID_ONLY = """CASE WHEN vector_id IS NOT NULL AND id NOT IN
     (SELECT min(id) FROM {rows} WHERE vector_id IS NOT NULL GROUP BY vector_id) THEN NULL ELSE vector_id END"""
 
-_ROW = "INSERT INTO CodePatterns (input_prompt, generated_code, result, created_at, vector_id)"
+_UNUSED = "(SELECT coalesce(max(vector_id), 0) + 1 FROM CodePatterns)"
+_USED = "(SELECT max(vector_id) FROM CodePatterns)"
+
+
+def _row(number: int, result: str, vector_id: str = "NULL") -> str:
+    """A row as the application writes it, no two alike: a constraint of a user's own has nothing against it."""
+    return (
+        "INSERT INTO CodePatterns (input_prompt, generated_code, result, created_at, vector_id) VALUES "
+        f"('Write function {number}.', 'def function_{number}(): ...', {result}, "
+        f"'2025-08-09T02:21:40.30649{number}', {vector_id})"
+    )
+
 
 MIGRATION = Migration(
     tools=("log_code_attempt", "get_code_patterns", "analyze_code_patterns"),
@@ -88,16 +99,16 @@ MIGRATION = Migration(
             behaviours=(
                 Behaviour(
                     "a duplicate vector_id is refused",
-                    (f"{_ROW} VALUES ('p', 'c', 'pass', 't', -7)", f"{_ROW} VALUES ('p', 'c', 'pass', 't', -7)"),
+                    (_row(1, "'pass'", _UNUSED), _row(2, "'pass'", _USED)),
                     refused="UNIQUE constraint failed: CodePatterns.vector_id",
                 ),
                 Behaviour(
                     "rows without a vector_id are allowed",
-                    (f"{_ROW} VALUES ('p', 'c', 'pass', 't', NULL)", f"{_ROW} VALUES ('p', 'c', NULL, 't', NULL)"),
+                    (_row(1, "'pass'"), _row(2, "NULL")),
                 ),
                 Behaviour(
                     "the result 'success' is refused",
-                    (f"{_ROW} VALUES ('p', 'c', 'success', 't', NULL)",),
+                    (_row(1, "'success'"),),
                     refused="CHECK constraint failed",
                 ),
             ),

@@ -52,8 +52,7 @@ def log_code_attempt(connection: sqlite3.Connection) -> None:
     full = _log(connection, function_name=OWN_FUNCTION, execution_time_ms=1005, tags=json.dumps(tags))
     bare = _log(connection, file_name=None, module_name=None, result="partial", error_message=None)
     (stored_tags, vector_id), (bare_tags, bare_vector_id) = (
-        connection.execute("SELECT tags, vector_id FROM CodePatterns WHERE id = ?", (pattern[0],)).fetchone()
-        for pattern in (full, bare)
+        _tags_and_vector_id(connection, pattern[0]) for pattern in (full, bare)
     )
     expect("CodePatterns.tags", (json.loads(stored_tags), bare_tags), (tags, None))
     expect("CodePatterns.vector_id: the second is above the first", bare_vector_id > vector_id, True)
@@ -99,31 +98,45 @@ def analyze_code_patterns(connection: sqlite3.Connection) -> None:
 def _log(connection: sqlite3.Connection, **given: object) -> Row:
     """Logs one attempt, under the next vector id, and returns its row in the order of PATTERN_KEYS.
 
-    Raises ProbeError where a pattern has that vector id already: the tool would fail in the same way.
+    No two have the same prompt or code: a user may have made these unique. Raises ProbeError where a pattern has that
+    vector id already: the tool would fail in the same way.
     """
+    vector_id = next_vector_id(connection)
     values: dict[str, object] = {
         "function_name": None,
         "file_name": "probe.py",
         "module_name": "probes",
-        "input_prompt": "Write a probe.\nZwei Zeilen.",
-        "generated_code": "def probe() -> None: ...",
+        "input_prompt": f"Write probe {vector_id}.\nZwei Zeilen.",
+        "generated_code": f"def probe_{vector_id}() -> None: ...",
         "result": "pass",
         "execution_time_ms": None,
         "error_message": "",
         "tags": None,
         "created_at": now(),
-        "vector_id": next_vector_id(connection),
+        "vector_id": vector_id,
     } | given
     try:
         return (insert(connection, "CodePatterns", **values), *values.values())
     except sqlite3.IntegrityError as error:
-        if "CodePatterns.vector_id" not in str(error):
+        if "codepatterns.vector_id" not in str(error).casefold():
             raise
         highest = connection.execute("SELECT MAX(vector_id) FROM CodePatterns").fetchone()[0]
         raise ProbeError(
             f"{error}: the next number of VectorIdSequence, {values['vector_id']}, is a pattern's already",
             f"INSERT INTO VectorIdSequence (id, last_vector_id) VALUES ({highest}, {highest}) puts it above them",
         ) from error
+
+
+def _tags_and_vector_id(connection: sqlite3.Connection, pattern_id: object) -> tuple[str, int]:
+    row: tuple[str, int] | None = connection.execute(
+        "SELECT tags, vector_id FROM CodePatterns WHERE id = ?", (pattern_id,)
+    ).fetchone()
+    if row is None:
+        raise ProbeError(
+            f"the pattern of id {pattern_id}, logged here, is gone",
+            "look for a constraint with ON CONFLICT REPLACE, or a trigger, that deletes it",
+        )
+    return row
 
 
 def _patterns(connection: sqlite3.Connection, conditions: Mapping[str, object]) -> list[Row]:

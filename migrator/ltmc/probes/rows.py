@@ -54,6 +54,8 @@ def insert(connection: sqlite3.Connection, table: str, **values: object) -> int:
     if new_id is None or new_id <= newest:
         raise ProbeError(f"{table}: the new row has id {new_id}, expected one above {newest}")
     stored = connection.execute(f"SELECT {columns} FROM {table} WHERE id = ?", (new_id,)).fetchone()
+    if stored is None:
+        raise ProbeError(f"{table}: the new row of id {new_id} is gone at once", "look for a trigger that deletes it")
     for (column, written), read in zip(values.items(), stored, strict=True):
         expect(f"{table}.{column} of the new row", read, written)
     return new_id

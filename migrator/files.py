@@ -70,7 +70,8 @@ def remove_tree(directory: Path) -> None:
     """
     for path in directory.rglob("*") if directory.is_dir() and not directory.is_symlink() else ():
         with suppress(OSError):
-            if path.is_file() and not path.is_symlink():
+            # Under another name of the file its content stays.
+            if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
                 _shrink(path)
     shutil.rmtree(directory, ignore_errors=True)
 

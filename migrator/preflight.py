@@ -138,7 +138,7 @@ def _real_file(database: Path) -> Path:
         raise RefusedError(f"{database} is empty", "start the application once to create its tables")
     if not header.startswith(_HEADER):
         raise RefusedError(f"{database} is no SQLite database, or an encrypted one", "give an unencrypted SQLite file")
-    _check_not_truncated(real, header, found.st_size)
+    _check_not_truncated(real, header)
     return real
 
 
@@ -147,13 +147,15 @@ def _read_header(real: Path) -> bytes:
         return file.read(_HEADER_BYTES)
 
 
-def _check_not_truncated(real: Path, header: bytes, size: int) -> None:
+def _check_not_truncated(real: Path, header: bytes) -> None:
     """The header's page count holds where the change counter beside it does (sqlite.org/fileformat.html#filesize)."""
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     expected = int.from_bytes(header[28:32], "big") * page_size
     has_log = any(real.with_name(real.name + suffix).exists() for suffix in ("-wal", "-journal"))
-    if header[24:28] == header[92:96] and size < expected and not has_log:
+    size = real.stat().st_size
+    # In this order: a writer may have checkpointed, or shrunk the file, since the header was read.
+    if header[24:28] == header[92:96] and size < expected and not has_log and _read_header(real) == header:
         raise RefusedError(
             f"{real} is truncated: {size} bytes of {expected}", "restore it from a backup of the application"
         )

@@ -26,14 +26,15 @@ def temporary_objects(connection: sqlite3.Connection, application: Application) 
     bases = tables | {folded(name) for name in application.own_tables}
     query = "SELECT type, name, tbl_name FROM sqlite_master WHERE sql IS NOT NULL"
     found = [(kind, name, on) for kind, name, on in connection.execute(query) if folded(name).startswith(OWN_PREFIX)]
-    ours = {name for kind, name, _ in found if kind == "table" and _base(name) in bases}
-    return [(kind, name) for kind, name, on in found if on in ours or (kind == "trigger" and _base(name) in tables)]
+    ours = {name for kind, name, _ in found if kind == "table" and _bases(name) & bases}
+    return [(kind, name) for kind, name, on in found if on in ours or (kind == "trigger" and _bases(name) & tables)]
 
 
-def _base(name: str) -> str:
-    """The table's name in `_mig_<table>` and `_mig_<table>.<what>`."""
+def _bases(name: str) -> frozenset[str]:
+    """The tables that `_mig_<table>` and `_mig_<table>.<what>` may be for; a table's own name may end like that too."""
     own = folded(name).removeprefix(OWN_PREFIX)
-    return own.rpartition(".")[0] if own.rpartition(".")[2] in _SUFFIXES else own
+    base, _, what = own.rpartition(".")
+    return frozenset({own, base} if what in _SUFFIXES else {own})
 
 
 def remove_own(connection: Connection, application: Application, pace: Pace | None = None) -> None:

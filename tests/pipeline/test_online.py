@@ -11,9 +11,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-from migrator import online
+from migrator import online, shadow
 from migrator.pace import throttle_path
 from tasks import artifacts, cancellation
+from tasks.record import watch_progress
 from tests.pipeline.programs import stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, run
 from tests.pipeline.test_cancellation import cancels_after
@@ -67,7 +68,7 @@ def test_a_run_that_is_cancelled_while_rows_are_copied_is_restored(demo: Path, m
 
 def test_an_error_while_rows_are_copied_restores_once(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(demo)
-    monkeypatch.setattr(online._Run, "_compare", lambda *_: 1 / 0)
+    monkeypatch.setattr(shadow.Shadow, "advance_to", lambda *_: 1 / 0)
     ended = run(demo, **ONLINE)
     assert isinstance(ended.error, ZeroDivisionError)
     assert (ended.report.outcome, len(ended.task_runs("restore"))) == ("restored", 1)
@@ -89,7 +90,7 @@ def test_an_old_table_that_cannot_be_removed_now_waits_for_the_next_start(
 
 
 # The first time is the rehearsal.
-@pytest.mark.parametrize("moment", ["before migrator.online:_Run._compare#2", "before migrator.swap:swap_table#2"])
+@pytest.mark.parametrize("moment", ["before migrator.shadow:Shadow.advance_to#2", "before migrator.swap:swap_table#2"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_while_rows_are_copied_restores_once(demo: Path, name: str, moment: str) -> None:
     before = content(demo)
@@ -105,7 +106,7 @@ def test_a_signal_while_rows_are_copied_restores_once(demo: Path, name: str, mom
 @pytest.mark.parametrize(
     ("moment", "outcome"),
     [
-        ("before migrator.online:_Run._compare#2", "migrated"),
+        ("before migrator.shadow:Shadow.advance_to#2", "migrated"),
         ("before migrator.swap:swap_table#2", "migrated"),
         ("before migrator.verification:verify", "up_to_date"),
         ("before migrator.removal:_empty", "up_to_date"),
@@ -123,16 +124,18 @@ def test_the_next_start_ends_a_killed_online_run(demo: Path, moment: str, outcom
     assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
 
 
-def test_the_operators_throttle_holds_the_promotion_until_it_is_taken_away(
-    demo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    throttle, looked = throttle_path(demo), []
+def test_the_operators_throttle_holds_the_promotion_until_it_is_taken_away(demo: Path) -> None:
+    throttle, waited = throttle_path(demo), []
     throttle.write_text("pause\n")
 
-    def look_again(moved: object) -> None:
-        looked.append(columns(demo) == COLUMNS_AFTER)
-        throttle.unlink(missing_ok=True)
+    def watch(step: str, done: int, total: int) -> None:
+        if step == "promote" and total == 0:
+            waited.append(columns(demo) == COLUMNS_AFTER)
+            if len(waited) > 2:
+                throttle.unlink(missing_ok=True)
 
-    monkeypatch.setattr("migrator.pace.Pace._wait", look_again)
+    token = watch_progress.set(watch)
     assert run(demo, **ONLINE).report.outcome == "migrated"
-    assert looked == [False]
+    watch_progress.reset(token)
+    # The first says that the step began.
+    assert len(waited) > 2 and not any(waited)

@@ -153,7 +153,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         slowest = max(report.latencies, key=lambda entry: entry.p95_ms)
         yield "slowest tool", f"{slowest.tool}, p95 {slowest.p95_ms:.1f} ms of 500 ms"
     if report.promoted is not None:
-        yield "promoted", f"{report.promoted.rows:,} rows, write lock held for {report.promoted.lock_ms:.1f} ms"
+        yield "promoted", str(report.promoted)
     if report.backup is not None:
         yield "backup", str(report.backup.path)
         yield "report", str(report.backup.path.with_name("report.html"))

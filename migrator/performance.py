@@ -27,7 +27,7 @@ BUDGET_MS = 500.0
 _WORSE_FACTOR, _WORSE_MS = 2.0, 20.0
 _MEASUREMENTS = 3
 """A slowdown counts only when it shows every time: one measurement on a busy machine proves nothing."""
-_CALLS, _CALLS_AT_LEAST, _CALLS_MAX_S = 20, 5, 2.0
+_CALLS, _CALLS_AT_LEAST, _CALLS_MAX_S = 20, 5, 0.5
 _LEAK_BYTES = 8 << 20
 _STATEMENTS = frozenset({"select", "with", "insert", "update", "delete", "replace"})
 _READ_IN_FULL = re.compile(r"SCAN ((?:(?! USING ).)+)|SEARCH (.+) USING AUTOMATIC .+")

@@ -25,13 +25,19 @@ from migrator.rehearsal import rehearse_online
 
 @dataclass(frozen=True)
 class Promoted:
-    """The migration is in live, committed. `lock_ms` is how long other writers had to wait, `rows` the rebuilt rows."""
+    """The migration is in live, committed. `lock_ms`: how long the write lock was held, online the longest time at
+    once; `rows`: the rebuilt rows."""
 
     candidate: Candidate
     strategy: Literal["one_transaction", "online"]
     lock_ms: float
     rows: int
     findings: tuple[Finding, ...] = ()
+
+    def __str__(self) -> str:
+        if self.strategy == "online":
+            return f"{self.rows:,} rows online, the write lock held for at most {self.lock_ms:.1f} ms at a time"
+        return f"{self.rows:,} rows in one transaction, the write lock held for {self.lock_ms:.1f} ms"
 
 
 def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress: Progress = no_progress) -> Promoted:

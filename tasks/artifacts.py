@@ -71,9 +71,7 @@ def _summary(report: Report) -> str:
         "run": report.run_id,
         "version": None if report.from_version is None else f"{report.from_version:04d} → {report.to_version:04d}",
         "tools": ", ".join(f"{n} {status}" for status, n in counted(report.tools).items()) if report.tools else None,
-        "promoted": None
-        if report.promoted is None
-        else f"{report.promoted.rows:,} rows, lock held for {report.promoted.lock_ms:.1f} ms",
+        "promoted": report.promoted and str(report.promoted),
         "backup": None if report.backup is None else f"`{report.backup.path}`",
     }
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items() if value)]

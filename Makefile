@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install migrate test bench lint format types imports house clean venv
+.PHONY: help install migrate test bench faults lint format types imports house clean venv
 
 # Each candidate is run, because a name on the PATH may be a stub for a version that is not there.
 SUITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -28,8 +28,11 @@ migrate: .venv/run.installed ## migrate a demo database, or DATABASE=path; OPTIO
 test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='-k name' passes more
 	$(PY) -m pytest $(TESTS) $(OPTIONS)
 
-bench: .venv/test.installed ## run the benchmarks (minutes)
+bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)
+
+faults: .venv/test.installed ## kill 2,500 runs while the application writes (minutes); KILLS=100 for fewer
+	$(PY) -m tests.faults.sweep
 
 lint: .venv/dev.installed ## check style and format (ruff)
 	$(PY) -m ruff check .
@@ -56,8 +59,10 @@ clean: ## remove what make and the checks made; demo/ and backups stay
 .venv/run.installed: groups =
 .venv/test.installed: groups = test
 .venv/dev.installed: groups = test dev
+.venv/bench.installed: groups = test dev bench
 .venv/test.installed: .venv/run.installed
 .venv/dev.installed: .venv/test.installed
+.venv/bench.installed: .venv/dev.installed
 
 .venv/%.installed: pyproject.toml constraints.txt $(if $(VENV_WORKS),,venv)
 	@$(PY) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

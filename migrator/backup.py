@@ -14,7 +14,7 @@ from migrator.content import Content, difference, read_contents
 from migrator.errors import BackupError, RefusedError
 from migrator.files import create_private, make_directory, sha256_of, sync_directory, sync_file, write_private
 from migrator.findings import Finding
-from migrator.journal import Journal, write_journal
+from migrator.journal import Journal, read_journal, write_journal
 from migrator.journal_mode import use_wal
 from migrator.preflight import Live, read_state
 from migrator.schema import Schema, read_schema
@@ -71,7 +71,10 @@ def back_up(
     they differ, RefusedError where a page of live is damaged, sqlite3.OperationalError where live stays locked.
     sqlite.org/backup.html.
     """
-    write_journal(live.database, Journal(live.run_id, str(live.directory)))
+    noted = read_journal(live.database)
+    if noted is None or noted.run_id != live.run_id:
+        # An earlier try of this run may have noted the journal mode to go back to.
+        write_journal(live.database, Journal(live.run_id, str(live.directory)))
     make_directory(live.directory, live.database)
     findings = use_wal(live.database) if live.size_bytes / _READ_BYTES_PER_MS > max_lock_ms else ()
     path = live.directory / BACKUP_NAME

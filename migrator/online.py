@@ -152,7 +152,8 @@ class _Run:
 
     def _fill(self, shadow: Shadow) -> None:
         """One transaction: what the log names is brought up to date and, where that was all, the next rows follow."""
-        limit, upto, filled = self._paced.pace.rows, shadow.key_at(self._paced.pace.rows), False
+        limit = self._paced.pace.rows
+        upto, filled = self._paced.look(lambda: shadow.key_at(limit)), False
 
         def work() -> int:
             nonlocal upto, filled
@@ -166,11 +167,11 @@ class _Run:
         rows = self._paced.hold(work)
         if filled:
             self._rows += rows
-            shadow.advance_to(upto)
+            self._paced.look(lambda: shadow.advance_to(upto))
 
     def _catch_up(self, shadow: Shadow, between: Callable[[], None], until: float) -> None:
         """Afterwards few enough notes are left for the swap, and no row is missing."""
-        while (left := shadow.noted) > _LEFT_FOR_THE_SWAP:
+        while (left := self._paced.look(lambda: shadow.noted)) > _LEFT_FOR_THE_SWAP:
             if time.monotonic() > until:
                 raise PromotionError(
                     f"the application changes {shadow.plan.table} faster than the promotion follows ({left:,} notes "
@@ -180,7 +181,7 @@ class _Run:
             self._paced.hold(lambda: shadow.take_log(self._paced.pace.rows))
             between()
         if shadow.to_count:
-            shadow.check_count()
+            self._paced.look(shadow.check_count)
 
     def _change_places(self, write_ledger: WriteLedger, started: float) -> tuple[Finding, ...] | None:
         """The swap: what is left of the log, the renames, the ledger, in one transaction.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from migrator.connect import Connection, is_passing, pragma
 from migrator.errors import PromotionError
 from migrator.pace import Pace
+
+T = TypeVar("T")
 
 _POLL_S = 0.001
 """SQLite's own handler sleeps up to 100 ms between tries and would miss the gaps that the application leaves."""
@@ -54,6 +57,19 @@ class Paced:
             if time.monotonic() > given_up:
                 raise _not_to_be_had("a reader keeps every COMMIT from ending")
             self.pace.pause()
+
+    def look(self, read: Callable[[], T]) -> T:
+        """What `read` returns, which takes no lock that others wait for; again, while somebody keeps readers out."""
+        given_up = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return read()
+            except sqlite3.OperationalError as error:
+                if not is_passing(error) or self.connection.arrived is not None:
+                    raise
+                if time.monotonic() > given_up:
+                    raise _not_to_be_had(f"another connection keeps readers out ({error})") from error
+            time.sleep(_POLL_S)
 
     def rest(self) -> None:
         """What may be done without the lock is done, and the application gets its turn."""

@@ -21,6 +21,7 @@ from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace, throttle_path
 from migrator.rehearsal import rehearse_online
+from migrator.removal import remove_own
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def _online(candidate: Candidate, on_progress: Progress) -> Promoted:
     in_wal = use_wal(live.database)
     pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))
     with opened(live.database) as connection:
+        # What an earlier try of this run left.
+        remove_own(connection, live.application)
         lock_ms, rows, found = promote_online(
             connection, live.application, candidate.plan, live.state, _ledger_of(candidate), pace,
             candidate.rows, on_progress,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING
 
 from migrator.application import Application
 from migrator.connect import Connection, opened
 from migrator.ddl import folded, parse_create_table, quote
 from migrator.pace import Pace, throttle_path
 from migrator.paced import Paced
-from migrator.promotion import Promoted
 from migrator.rebuild import rebuild_settings
 from migrator.schema import OWN_PREFIX, shape_of
+
+if TYPE_CHECKING:
+    from migrator.promotion import Promoted
 
 _EVENTS = ("after insert", "after update", "after delete", "before insert", "before update")
 _SUFFIXES = ("log", "old", *_EVENTS)

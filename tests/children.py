@@ -62,8 +62,9 @@ def write(name, statement, *values):
     os.write(written, f"? {name}\\n".encode())
     connection = sqlite3.connect(database, timeout=5, isolation_level=None)
     try:
-        connection.execute(statement, values)
-        os.write(written, f"{name}\\n".encode())
+        # After an insert that was refused there is nothing to update.
+        if connection.execute(statement, values).rowcount:
+            os.write(written, f"{name}\\n".encode())
     except sqlite3.OperationalError as error:
         os.write(written, f"ERROR {error}\\n".encode())
     finally:

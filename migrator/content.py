@@ -60,8 +60,7 @@ def difference(before: Mapping[str, Content], after: Mapping[str, Content]) -> t
 def _content(cursor: sqlite3.Cursor) -> Content:
     digest, rows = hashlib.sha256(), 0
     while batch := cursor.fetchmany(_ROWS_AT_A_TIME):
-        for row in batch:
-            digest.update(marshal.dumps(row, _MARSHAL_VERSION))
+        digest.update(marshal.dumps(batch, _MARSHAL_VERSION))
         rows += len(batch)
     return Content(rows, digest.hexdigest())
 

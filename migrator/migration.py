@@ -52,15 +52,17 @@ class Mapped:
     spellings: Mapping[str, tuple[str, ...]]
 
     def sql(self, column_sql: str, answers: Answers, unmapped: str) -> str:
-        """One CASE expression; `column_sql` is the column as it is, `unmapped` stands for what has no spelling."""
+        """One CASE expression; `column_sql` is the column as it is, `unmapped` stands for what has no spelling.
+
+        `of` is computed once for a value that has a spelling: at a million rows every term counts.
+        """
+        known = [f"WHEN {literal(s)} THEN {literal(v)}" for v, accepted in self.spellings.items() for s in accepted]
         arms = [f"WHEN ({self.of}) IS NULL THEN NULL"]
-        for value, accepted in self.spellings.items():
-            arms.append(f"WHEN ({self.of}) IN ({', '.join(map(literal, accepted))}) THEN {literal(value)}")
         for spelling, answer in answers.map_values.items():
             given = literal(spelling)
             as_read = f"({self.of}) IN ({given}, lower(trim({given})))"
             arms.append(f"WHEN {column_sql} = {given} OR {as_read} THEN {literal(answer)}")
-        return f"CASE {' '.join(arms)} ELSE {unmapped} END"
+        return f"CASE ({self.of}) {' '.join(known)} ELSE CASE {' '.join(arms)} ELSE {unmapped} END END"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sqlite3
 from migrator import rebuild
 from migrator.application import Application
 from migrator.connect import Connection, deadline, pragma, set_pragma
-from migrator.errors import LockTooLongError, PromotionError, RefusedError
+from migrator.errors import LockTooLongError, PromotionError, RefusedError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.inspection import refuse_what_does_not_fit
@@ -73,16 +73,19 @@ def _carry_out(connection: sqlite3.Connection, plan: Plan) -> int:
     connection.set_authorizer(authorizer(plan))
     rows = 0
     for table in plan.tables:
-        if table.unmapped:
-            _check_values(connection, table)
-        rebuild.keep_originals(connection, table)
-        rows += rebuild.rebuild_table(connection, table)
-        rebuild.create_indexes(connection, table)
+        try:
+            rebuild.keep_originals(connection, table)
+            rows += rebuild.rebuild_table(connection, table)
+            rebuild.create_indexes(connection, table)
+        except (RehearsalError, sqlite3.IntegrityError):
+            # Only now: a look for each kind of misfit would read every row again, under the lock.
+            _name_what_does_not_fit(connection, table)
+            raise
     return rows
 
 
-def _check_values(connection: sqlite3.Connection, table: TablePlan) -> None:
-    """Rows that came since the backup may hold a value that nothing says what to do with."""
+def _name_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:
+    """Raises PromotionError for a value that came since the backup and that nothing says what to do with."""
     try:
         refuse_what_does_not_fit(connection, table)
     except RefusedError as error:

@@ -106,7 +106,14 @@ def _interleaved(scratch: Scratch, probe: Probe, compare: bool) -> tuple[list[fl
         if compare:
             before.append(_timed_ms(scratch.before, probe))
         after.append(_timed_ms(scratch.after, probe))
+        if len(after) >= _CALLS_AT_LEAST and max(after) <= BUDGET_MS and not (before and _is_slower(after, before)):
+            # Not even the slowest call is near a limit: more of them would tell nothing else.
+            break
     return before, after
+
+
+def _is_slower(after: Sequence[float], before: Sequence[float]) -> bool:
+    return max(after) > max(_WORSE_FACTOR * min(before), min(before) + _WORSE_MS)
 
 
 def _timed_ms(path: Path, probe: Probe) -> float:

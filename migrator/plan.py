@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from migrator.ddl import TableText, folded, quote
 from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
-from migrator.migration import Answers, Migration
+from migrator.migration import UNMAPPED, Answers, Migration
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, shape_of
 from migrator.target import check_columns, kept_objects, merged, missing_indexes
@@ -190,7 +190,8 @@ def _rebuild(
         present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
         copy=projection.copy_into(shadow),
-        compare=projection.differing_from(shadow),
+        # A value without an answer is copied as NULL and compared as what no row holds.
+        compare=projection.differing_from(shadow, UNMAPPED),
         originals=_originals(projection, way.writes),
         projection=projection,
         added=_added(way, shape, now),

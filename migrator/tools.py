@@ -29,11 +29,15 @@ ANSWERS_DIFFER = "answers differently about data that was there before"
 
 @dataclass(frozen=True)
 class Scratch:
-    """Two copies for the tools to run on, `before` of the backup, `after` of the candidate; nothing is committed."""
+    """Where the tools run: `before` is a copy of the backup, `after` the candidate; nothing is committed.
+
+    `violations` are the foreign key violations of `after` as it is, by key.
+    """
 
     candidate: Candidate
     before: Path
     after: Path
+    violations: Mapping[str, int]
 
     @property
     def plan(self) -> Plan:
@@ -53,13 +57,14 @@ class ToolResult:
 
 
 def copy_for_tools(candidate: Candidate, on_progress: Progress = no_progress) -> Scratch:
-    """Copies backup and candidate to where the tools may write."""
+    """Copies the backup to where the tools may write; of the candidate nobody needs another copy."""
     backup = candidate.inspection.backup
-    scratch = Scratch(candidate, backup.scratch / "before.db", backup.scratch / "after.db")
-    for source, target in ((backup.path, scratch.before), (candidate.path, scratch.after)):
-        target.unlink(missing_ok=True)
-        copy_file(source, target, on_progress)
-    return scratch
+    before = backup.scratch / "before.db"
+    before.unlink(missing_ok=True)
+    copy_file(backup.path, before, on_progress)
+    with opened(candidate.path, read_only=True) as connection:
+        violations = foreign_key_violations(connection)
+    return Scratch(candidate, before, candidate.path, violations)
 
 
 def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
@@ -88,7 +93,7 @@ def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
     must_pass = not (plan.reverse and named) and (fault_before is None or named)
     if fault_after is not None and must_pass:
         raise ToolFailedError(result)
-    findings = tuple(_broken_keys(scratch.after, probe)) if named and fault_after is None else ()
+    findings = tuple(_broken_keys(scratch, probe)) if named and fault_after is None else ()
     return ToolResult(probe.tool, after, before, after, reason, findings)
 
 
@@ -215,13 +220,12 @@ def _declared_columns(plan: Plan, table: TablePlan) -> set[str]:
     }
 
 
-def _broken_keys(path: Path, probe: Probe) -> Iterator[Finding]:
+def _broken_keys(scratch: Scratch, probe: Probe) -> Iterator[Finding]:
     """Foreign keys that the tool's own rows break: declared by the new schema, not honoured by the application."""
-    with rolled_back(path) as connection:
-        before: Mapping[str, int] = foreign_key_violations(connection)
+    with rolled_back(scratch.after) as connection:
         call(probe, connection)
         for key, count in foreign_key_violations(connection).items():
-            if count > before.get(key, 0):
+            if count > scratch.violations.get(key, 0):
                 yield Finding(
                     "foreign_key_not_honoured", f"rows that the application writes break the foreign key {key}"
                 )

@@ -255,13 +255,13 @@ def test_what_is_promised_to_be_allowed_must_be_allowed(tmp_path):
         check_constraints(copy_for_tools(rehearsed(path, application)))
 
 
-def test_copies_of_an_earlier_try_are_replaced(tmp_path):
+def test_a_copy_of_an_earlier_try_is_replaced(tmp_path):
     path = tmp_path / "notes.db"
     make_notes(path, rows=3)
     candidate = stage(inspect(backed_up(path)))
     scratch = copy_for_tools(candidate)
-    run_sql(scratch.after, "DROP TABLE notes")
-    assert holds(copy_for_tools(candidate).after) == holds(path)
+    run_sql(scratch.before, "DROP TABLE notes")
+    assert holds(copy_for_tools(candidate).before) == holds(path)
 
 
 def test_a_tool_that_is_skipped_is_never_called():

@@ -31,8 +31,9 @@ test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='
 bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)
 
-faults: .venv/test.installed ## kill 2,500 runs while the application writes (minutes); KILLS=100 for fewer
+faults: .venv/test.installed ## kill 2,500 runs beside a writer, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
+	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py
 
 lint: .venv/dev.installed ## check style and format (ruff)
 	$(PY) -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -9,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from migrator.ddl import quote
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, RefusedError
 
 LOCK_TIMEOUT_S = 5.0
 """How long a statement waits for another connection's lock: the application's own busy timeout."""
 
 _OPCODES_PER_TICK = 20_000
 """A progress handler called this often costs nothing measurable and lets a signal in within milliseconds."""
+
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 class PragmaError(MigratorError):
@@ -43,6 +47,8 @@ def connect(
     is the caller's affair, and a signal that arrives during a statement ends the statement
     (sqlite3.OperationalError "interrupted") instead of waiting for it.
     """
+    if not read_only:
+        _refuse_other_names(database)
     mode = "ro" if read_only else "rw"
     uri = f"{database.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=Connection)
@@ -55,6 +61,24 @@ def connect(
         raise
     let_signals_in(connection)
     return connection
+
+
+def _refuse_other_names(database: Path) -> None:
+    """A rollback journal may end with the name of another one (sqlite.org/atomiccommit.html#_multi_file_commit).
+
+    To roll it back SQLite removes the file of that name, whatever it is.
+    """
+    try:
+        with database.with_name(database.name + "-journal").open("rb") as file:
+            file.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)
+            names_another = file.read() == _JOURNAL_MAGIC
+    except (OSError, ValueError):
+        return
+    if names_another:
+        raise RefusedError(
+            f"the rollback journal of {database} belongs to a transaction over several databases",
+            "open it once with the application that wrote it",
+        )
 
 
 @contextmanager

@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from migrator.errors import RefusedError
 
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\n\f\r]+ | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$))
-  | (?P<string>'(?:[^']|'')*')
-  | (?P<quoted>"(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\])
+  | (?P<string>'[^']*(?:''[^']*)*')
+  | (?P<quoted>"[^"]*(?:""[^"]*)*" | `[^`]*(?:``[^`]*)*` | \[[^\]]*(?:\]|$))
   | (?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
   | (?P<other>[0-9][A-Za-z0-9_.]* | .)
     """,
@@ -26,6 +27,8 @@ _TOKEN = re.compile(
 )
 _REMARK = re.compile(r"[ \t]*(?:--[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*")
+_TEXTS_KEPT = 2000
+"""Of a schema: it is looked at again under the write lock."""
 _CONSTRAINT_STARTS = frozenset({"constraint", "primary", "unique", "check", "foreign"})
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -149,6 +152,7 @@ def tokens(sql: str) -> Iterator[Token]:
             yield Token(match.lastgroup or "other", match.group(), match.start())
 
 
+@lru_cache(_TEXTS_KEPT)
 def canonical(sql: str) -> str:
     """`sql` without comments, white space, needless quotes round names and case of names.
 
@@ -157,6 +161,7 @@ def canonical(sql: str) -> str:
     return " ".join(token.canonical for token in tokens(sql))
 
 
+@lru_cache(_TEXTS_KEPT)
 def words(sql: str) -> tuple[str, ...]:
     """Every identifier or keyword of `sql`, folded: what the text may name."""
     return tuple(folded(token.name) for token in tokens(sql) if token.name is not None)

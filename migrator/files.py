@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -82,6 +83,15 @@ def _shrink(path: Path) -> None:
         size -= _PIECE_BYTES
         os.truncate(path, size)
         time.sleep(_PIECE_PAUSE_S)
+
+
+def read_regular(path: Path) -> str:
+    """The text of a file; OSError for what is none: a pipe would wait for its other end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no ordinary file")
+        return file.read()
 
 
 def belong_to(descriptor: int, database: Path, mode: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from migrator.errors import RefusedError
-from migrator.files import mode_of, sync_directory, write_private
+from migrator.files import mode_of, read_regular, sync_directory, write_private
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,16 @@ def read_journal(database: Path) -> Journal | None:
     """The note of a run that has not ended; None where there is none. Raises RefusedError for one that is not ours."""
     path = journal_path(database)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(path))
         journal = Journal(str(stored["run_id"]), str(stored["directory"]), _mode(stored.get("journal_mode")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{path} is not the journal of a run ({error!r})", "look at it, and move it away") from error
+        fault = f"{path} is not the journal of a run ({type(error).__name__})"
+        raise RefusedError(fault, "look at it, and move it away") from error
     # What follows removes this directory: it must be one that a run of that name made.
-    if not journal.run_id or not Path(journal.directory).name.endswith(f"-{journal.run_id}"):
+    named = rf"[0-9]{{8}}T[0-9]{{6}}Z-(?=[0-9a-f]+$){re.escape(journal.run_id)}"
+    if not re.fullmatch(named, Path(journal.directory).name):
         raise RefusedError(
             f"{path} names a directory that no run made: {journal.directory}", "look at it, and move it away"
         )

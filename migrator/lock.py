@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from migrator.commands import command
@@ -58,19 +58,23 @@ def _take(path: Path, database: Path) -> int:
         raise RefusedError(f"no database at {database}", "give its path with --database, or copy a backup there")
     existed = path.exists()
     try:
-        # Not inherited by programs that are started (PEP 446): a lock must not live on in a server of the run.
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor, made = _open(path)
     except OSError as error:
         way_out = "SQLite needs to write beside the database too: make the directory writable for this user"
         if existed and isinstance(error, PermissionError):
             way_out = f"as the owner of that file: {command('chmod', f'{_mode(database):o}', path)}"
         raise RefusedError(f"lock file {path} cannot be opened ({error.strerror})", way_out) from error
     try:
-        if not existed:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise RefusedError(f"{path} is no lock file but another file's second name", "look at it, and remove it")
+        if made:
             belong_to(descriptor, database, _mode(database))
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # Whose it is is only told to people; on a full disk preflight says so.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
@@ -81,6 +85,18 @@ def _take(path: Path, database: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """The lock file, and whether it was made now.
+
+    Not inherited by programs that are started (PEP 446): a lock must not live on in a server of the run.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+    except FileExistsError:
+        return os.open(path, flags), False
 
 
 def _mode(database: Path) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 
+from migrator.files import read_regular
+
 _BACK_OFF_MS = (1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100)
 """What SQLite's own busy handler sleeps between tries (sqliteDefaultBusyCallback in sqlite.org/src/file/src/main.c)."""
 _HOLD_S = 0.012
@@ -72,11 +74,9 @@ class Pace:
         if self._throttle is None:
             return 1.0
         try:
-            text = self._throttle.read_text(encoding="utf-8", errors="replace").strip()
+            factor = float(read_regular(self._throttle))
         except OSError:
             return 1.0
-        try:
-            factor = float(text)
         except ValueError:
             return math.inf
         return max(1.0, factor) if math.isfinite(factor) else math.inf

@@ -24,6 +24,8 @@ from migrator.schema import columns_of, own_objects, read_schema
 
 _HEADER, _HEADER_BYTES = b"SQLite format 3\x00", 100
 BACKUPS_SUFFIX = ".backups"
+_ENCODING, _ENCODINGS = slice(56, 60), tuple(n.to_bytes(4, "big") for n in range(4))
+"""sqlite.org/fileformat.html#enc; 0 stands in a database without tables."""
 _COPIES_BESIDE = 4
 """Backup, candidate and the two copies that the tools run on."""
 
@@ -138,6 +140,10 @@ def _real_file(database: Path) -> Path:
         raise RefusedError(f"{database} is empty", "start the application once to create its tables")
     if not header.startswith(_HEADER):
         raise RefusedError(f"{database} is no SQLite database, or an encrypted one", "give an unencrypted SQLite file")
+    if header[_ENCODING] not in _ENCODINGS:
+        raise RefusedError(
+            f"{database} is damaged (its header names no text encoding)", "restore it from a backup of the application"
+        )
     _check_not_truncated(real, header)
     return real
 

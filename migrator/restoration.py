@@ -165,8 +165,9 @@ def remove_directory(database: Path, directory: Path) -> None:
     remove_tree(directory)
     # A folder that the operator chose stays, empty or not.
     made_here = directory.parent == database.with_name(database.name + BACKUPS_SUFFIX)
-    if made_here and directory.parent.is_dir() and not any(directory.parent.iterdir()):
-        directory.parent.rmdir()
+    folder = directory.parent
+    if made_here and folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | None, list[str]]:

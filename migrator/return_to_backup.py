@@ -114,7 +114,7 @@ def _check_backup(backup: Path, database: Path) -> None:
             stored = json.loads(manifest.read_text(encoding="utf-8"))
             expected, source = stored["sha256"], stored["database"]
         except (ValueError, LookupError, TypeError) as error:
-            raise RefusedError(f"{manifest} is damaged ({error!r})", "use another backup") from error
+            raise RefusedError(f"{manifest} is damaged ({type(error).__name__})", "use another backup") from error
         if source != os.path.realpath(database):
             raise RefusedError(
                 f"{backup} is a backup of {source}, not of {database}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from migrator.ddl import DdlError, TableText, canonical, folded, parse_create_table, quote, tokens, unquoted, words
+from migrator.errors import RefusedError
 
 OWN_PREFIX = "_mig_"
 """Shadow tables and whatever else this tool leaves in a database only while a run lasts."""
@@ -116,7 +117,12 @@ def read_schema(connection: sqlite3.Connection, own: Iterable[str] = ()) -> Sche
     rows = connection.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
     )
-    found = (SchemaObject(*row) for row in rows)
+    found = [SchemaObject(*row) for row in rows]
+    odd = [o for o in found if not all(isinstance(part, str) and "\x00" not in part for part in vars(o).values())]
+    if odd:
+        raise RefusedError(
+            f"the schema has an object that is no text SQLite wrote: {odd[0].name!r}", "drop it with the sqlite3 shell"
+        )
     return Schema(tuple(o for o in found if not (_is_internal(o.name) or _is_internal(o.table)))).without(own)
 
 

@@ -176,7 +176,8 @@ def _call(path: Path, probe: Probe, declared: Plan | None = None) -> tuple[str |
                 )
             return None, answer
     except (sqlite3.Error, ProbeError, ValueError, LookupError, TypeError) as error:
-        return str(error) or repr(error), None
+        # SQLite's own message goes on with what stands in the row.
+        return str(error).partition(" with text ")[0] or type(error).__name__, None
 
 
 def _give_declared_values(connection: sqlite3.Connection, plan: Plan) -> None:

@@ -21,7 +21,7 @@ def database(folder, monkeypatch):
     path = folder / "live.db"
     run_sql(path, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
     monkeypatch.setattr(journal_mode, "opened", partial(opened, timeout_s=0.05))
-    write_journal(path, Journal("run1", str(folder / "x-run1")))
+    write_journal(path, Journal("abcd1234", str(folder / "20260101T000000Z-abcd1234")))
     return path
 
 
@@ -39,7 +39,7 @@ def held(path, *statements):
 def test_there_and_back_again(database):
     assert use_wal(database) == ()
     assert mode(database) == "wal"
-    assert read_journal(database) == Journal("run1", str(database.parent / "x-run1"), "delete")
+    assert read_journal(database) == Journal("abcd1234", str(database.parent / "20260101T000000Z-abcd1234"), "delete")
     assert give_back(database) == ()
     assert mode(database) == "delete"
     assert rows(database, "SELECT * FROM t") == [(1,)]
@@ -129,7 +129,7 @@ def test_who_lets_go_in_time_was_in_nobodys_way(database, monkeypatch):
 @pytest.mark.parametrize("stored", ["delete", "truncate", "persist"])
 def test_the_journal_says_which_mode_to_go_back_to(database, stored):
     use_wal(database)
-    write_journal(database, Journal("run1", str(database.parent / "x-run1"), stored))
+    write_journal(database, Journal("abcd1234", str(database.parent / "20260101T000000Z-abcd1234"), stored))
     assert give_back(database) == ()
     # The other two last only as long as a connection: SQLite stores no more than "not WAL".
     assert mode(database) == "delete"

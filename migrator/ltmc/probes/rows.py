@@ -1,11 +1,10 @@
 """What many probes share: write a row and read it back, name the values of an answer, compare.
 
-Errors say what was read and what was expected, shortened.
+Errors say what was read and what was expected: of texts the length, because a message goes into logs and reports.
 """
 
 from __future__ import annotations
 
-import reprlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -31,14 +30,25 @@ def last_moment(connection: sqlite3.Connection, table: str, column: str) -> str 
 def expect(what: str, found: object, expected: object) -> None:
     """Raises ProbeError unless `found` is `expected`, in value and in type (1, 1.0 and True differ)."""
     if repr(found) != repr(expected):
-        raise ProbeError(f"{what} is {reprlib.repr(found)}, expected {reprlib.repr(expected)}")
+        raise ProbeError(f"{what} is {_told(found)}, expected {_told(expected)}")
 
 
 def expect_among(what: str, rows: Sequence[Row], expected: Row) -> None:
     """Raises ProbeError unless one of `rows` is `expected`, in value and in type."""
     if not any(row == expected and repr(row) == repr(expected) for row in rows):
-        first = reprlib.repr(rows[0]) if rows else "nothing"
-        raise ProbeError(f"{what}: {reprlib.repr(expected)} is missing, the first of {len(rows)} rows is {first}")
+        first = _told(rows[0]) if rows else "nothing"
+        raise ProbeError(f"{what}: {_told(expected)} is missing, the first of {len(rows)} rows is {first}")
+
+
+def _told(value: object) -> str:
+    """The value without what the application's users wrote: numbers as they are, of texts the length."""
+    match value:
+        case str() | bytes():
+            return f"{'text' if isinstance(value, str) else 'blob'} of {len(value)}"
+        case tuple() | list():
+            return f"({', '.join(map(_told, value))})"
+        case _:
+            return repr(value)
 
 
 def insert(connection: sqlite3.Connection, table: str, **values: object) -> int:

@@ -312,7 +312,7 @@ def sweep_switch(kills: int, folder: Path, seed: int) -> Tally:
     with writing(database, place / "written") as lines:
         while tally.kills < kills and not tally.faults:
             run_id = f"{chance.randrange(16**8):08x}"
-            note = Journal(run_id, str(place / "notes.db.backups" / f"x-{run_id}"))
+            note = Journal(run_id, str(place / "notes.db.backups" / f"20260101T000000Z-{run_id}"))
             said = killed_in("", 0, chance.uniform(0, 0.05), partial(_switch_for_ever, database, note))
             tally.kills += said.killed
             tally.in_phase["switch"] += 1

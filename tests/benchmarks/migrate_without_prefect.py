@@ -1,17 +1,16 @@
-"""One whole migration with the engine alone: `python migrate_without_prefect.py DATABASE RESULT [MAX_LOCK_MS]`.
+"""One whole migration without Prefect: `python migrate_without_prefect.py DATABASE RESULT [MAX_LOCK_MS]`.
 
 The steps of flows/migrate.py in its order. The result is JSON: seconds and begin of every step, what was promoted how,
-every hold of the write lock, findings, the most memory that the process had.
+every hold of the write lock (online), findings, the most memory that the process had.
 """
 
 import json
-import os
 import resource
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, os.environ.get("MIGRATOR", str(Path(__file__).resolve().parents[2])))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from migrator import pace, tools
 from migrator.backup import MAX_LOCK_MS, back_up
@@ -41,9 +40,10 @@ def migrate(database, max_lock_ms):
     pace.Pace.held = held
 
     def step(name, function, *arguments):
-        began, started = time.time(), time.perf_counter()
+        began, started, cpu = time.time(), time.perf_counter(), time.process_time()
         result = function(*arguments)
-        steps.append([name, began, time.perf_counter() - started, _peak_kib() / 1024])
+        taken = {"s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
+        steps.append({"name": name, "began": began, **taken, "peak_mib": _peak_kib() / 1024})
         findings.extend([f.code, f.message, f.count] for f in getattr(result, "findings", ()))
         return result
 

@@ -9,8 +9,11 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / ".bench"
 
 
-def keep(name, rows):
-    """Prints `rows` (dicts with the same keys) as a table and writes them to .bench/<name>.json."""
+def keep(name, rows, upright=False):
+    """Prints `rows` (dicts with the same keys) as a table and writes them to .bench/<name>.json.
+
+    `upright`: many keys, few rows; each key gets a line.
+    """
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -19,6 +22,8 @@ def keep(name, rows):
     }
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    if upright:
+        rows = [{"": key, **{str(n): row[key] for n, row in enumerate(rows, 1)}} for key in rows[0]]
     widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
     print(f"\n{name} ({', '.join(f'{key} {value}' for key, value in machine.items())})")
     for row in (dict(zip(widths, widths, strict=True)), *rows):

@@ -41,9 +41,14 @@ INDEXES = {
 }
 
 
-def create_indexes(connection, existing="IF NOT EXISTS "):
-    for name, columns in INDEXES.items():
-        yield f"CREATE INDEX {existing}{name} ON CodePatterns({', '.join(columns)})"
+def lacking(connection):
+    """Name and type of each column of the plan that the table does not have."""
+    there = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('CodePatterns')")}
+    return [column.split() for column in ADDED if column.split()[0] not in there]
+
+
+def create_indexes():
+    return [f"CREATE INDEX IF NOT EXISTS {name} ON CodePatterns({', '.join(on)})" for name, on in INDEXES.items()]
 
 
 def plan(database):
@@ -56,7 +61,7 @@ def plan(database):
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         connection.execute("PRAGMA legacy_alter_table=ON")
-        first = [f"ALTER TABLE CodePatterns ADD COLUMN {column}" for column in ADDED]
+        first = [f"ALTER TABLE CodePatterns ADD COLUMN {name} {kind}" for name, kind in lacking(connection)]
         second = [
             TARGET,
             f"INSERT INTO CodePatterns_new ({KEPT}, result, {REST}) SELECT {KEPT}, {MAPPED}, {REST} FROM CodePatterns",
@@ -64,7 +69,7 @@ def plan(database):
             "ALTER TABLE CodePatterns_new RENAME TO CodePatterns",
         ]
         held_s = 0.0
-        for statements in ([*first, CONVERT], second, *([index] for index in create_indexes(connection))):
+        for statements in ([*first, CONVERT], second, *([index] for index in create_indexes())):
             connection.execute("BEGIN IMMEDIATE")
             started = time.perf_counter()
             for statement in statements:
@@ -80,12 +85,13 @@ def sqlite_utils(database):
 
     with closing(sqlite3.connect(database)) as connection:
         library = Database(connection)
-        # Its transform cannot rename the table under a view.
+        # Its transform renames no table under a view, and refuses one with an index that has a condition.
         for view in library.view_names():
             library[view].drop()
+        connection.execute("DROP INDEX patterns_with_error")
         table = library["CodePatterns"]
-        for column in ADDED:
-            table.add_column(*column.split())
+        for column in lacking(connection):
+            table.add_column(*column)
         with connection:
             connection.execute(CONVERT)
             connection.execute(f"UPDATE CodePatterns SET result = {MAPPED}")
@@ -109,10 +115,10 @@ def alembic(database):
     with engine.begin() as connection:
         # Its batch cannot rename the table under a view.
         connection.execute(sa.text("DROP VIEW failed_attempts"))
+        missing = lacking(connection.connection.driver_connection)
         op = Operations(MigrationContext.configure(connection))
         with op.batch_alter_table("CodePatterns", recreate="never") as batch:
-            for column in ADDED:
-                name, kind = column.split()
+            for name, kind in missing:
                 batch.add_column(sa.Column(name, {"TEXT": sa.Text, "INTEGER": sa.Integer}[kind]))
         connection.execute(sa.text(CONVERT))
         connection.execute(sa.text(f"UPDATE CodePatterns SET result = {MAPPED}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -92,13 +93,23 @@ def back_up(
 def _copy(live: Live, path: Path, on_progress: Progress, timeout_s: float) -> tuple[Schema, Mapping[str, Content]]:
     """What was copied, this tool's own tables as well: they hold originals that are nowhere else."""
     try:
-        with opened(live.database, read_only=True, timeout_s=timeout_s) as source, opened(path) as target:
+        with (
+            opened(live.database, read_only=True, timeout_s=timeout_s) as source,
+            opened(path) as target,
+            path.open("rb") as file,
+        ):
+
+            def written(done: int, total: int) -> None:
+                # Piece by piece: one fsync of 700 MB at the end made the application's own wait for 130 ms.
+                os.fdatasync(file.fileno())
+                on_progress(done, total)
+
             source.execute("BEGIN")
             if read_state(source, live.application) != live.state:
                 raise BackupError(
                     "the application changed the schema while the run began; live unchanged", "start again"
                 )
-            copy_database(source, target, on_progress)
+            copy_database(source, target, written)
             schema = read_schema(source)
             contents = read_contents(source, schema)
             source.execute("COMMIT")

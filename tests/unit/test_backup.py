@@ -192,3 +192,16 @@ def test_a_callback_that_raises_ends_the_copy(database):
     with pytest.raises(Stopped):
         back_up(preflight(database, NOTES), stop)
     assert holds(backed_up(database).path) == holds(database)
+
+
+def test_a_copy_is_on_the_disk_piece_by_piece_and_not_all_at_its_end(database, monkeypatch):
+    synced, fdatasync = [], os.fdatasync
+
+    def noting(descriptor):
+        synced.append(os.fstat(descriptor).st_size)
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noting)
+    monkeypatch.setattr(backups, "_PAGES_AT_A_TIME", 1)
+    backed_up(database)
+    assert len(synced) >= database.stat().st_size // 4096 > 1

@@ -85,7 +85,8 @@ def started(arguments: list[str], tmp_path: Path, module: str, **settings: str |
 def stopping(moments: str, database: Path, *arguments: str, **settings: str | None) -> Any:
     """A migration of `database` that stops at `moments`."""
     return started(
-        [moments, "--database", str(database), "--json", *arguments],
+        # On a machine that stalls for a moment the small demo would go online.
+        [moments, "--max-lock-ms", "60000", "--database", str(database), "--json", *arguments],
         database.parent,
         "tests.pipeline.stopping_run",
         **settings,

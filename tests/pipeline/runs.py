@@ -31,6 +31,7 @@ from tests.pipeline.programs import ROOT
 REAL = ROOT.parent / "shared" / "data" / "ltmc_20250809.db"
 COLUMNS_AFTER = ["id", "function_name", "file_name", "module_name", "input_prompt", "generated_code", "result"]
 COLUMNS_AFTER += ["execution_time_ms", "error_message", "tags", "created_at", "vector_id"]
+PLENTY_MS = 60_000.0
 ADDED = ("function_name", "file_name", "module_name", "execution_time_ms", "tags", "vector_id")
 
 
@@ -72,7 +73,8 @@ def run(database: Path, flow: Flow = migrate, **options: Any) -> Ended:
     report = Report(str(database))
     token = report_to_fill.set(report)
     try:
-        flow(MigrationRequest(database=database, **options))
+        # On a machine that stalls for a moment the small demo would go online.
+        flow(MigrationRequest(database=database, **{"max_lock_ms": PLENTY_MS, **options}))
     except BaseException as error:
         return Ended(report, error)
     finally:

@@ -62,7 +62,9 @@ def stop_at(moment: str) -> None:
             function(*args, **kwargs)
         say(moment)
         if how != "noting":
-            threading.Event().wait()
+            # Again and again: a signal that comes just before a wait without an end would not end it.
+            while not threading.Event().wait(0.05):
+                pass
         note_two_signals()
         return function(*args, **kwargs)
 

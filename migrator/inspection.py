@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from migrator.backup import Backup
 from migrator.connect import is_damage, opened
-from migrator.errors import RefusedError
+from migrator.errors import PromotionError, RefusedError
 from migrator.findings import Finding
 from migrator.plan import Plan, TablePlan
 
@@ -65,6 +65,14 @@ def refuse_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -
         _refuse_missing(connection, table)
     finally:
         connection.text_factory = text_factory
+
+
+def name_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:
+    """Raises PromotionError for a value that came since the backup and that nothing says what to do with."""
+    try:
+        refuse_what_does_not_fit(connection, table)
+    except RefusedError as error:
+        raise PromotionError(f"written since the backup: {error.fault}; live unchanged", error.way_out) from error
 
 
 def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:

@@ -7,12 +7,12 @@ import sqlite3
 from migrator import rebuild
 from migrator.application import Application
 from migrator.connect import Connection, deadline, pragma, set_pragma
-from migrator.errors import LockTooLongError, PromotionError, RefusedError, RehearsalError
+from migrator.errors import LockTooLongError, PromotionError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
-from migrator.inspection import refuse_what_does_not_fit
+from migrator.inspection import name_what_does_not_fit
 from migrator.ledger import WriteLedger
-from migrator.plan import Plan, State, TablePlan
+from migrator.plan import Plan, State
 
 CACHE_KIB = 64 * 1024
 _COMMIT_TIMEOUT_MS = 50
@@ -79,17 +79,9 @@ def _carry_out(connection: sqlite3.Connection, plan: Plan) -> int:
             rebuild.create_indexes(connection, table)
         except (RehearsalError, sqlite3.IntegrityError):
             # Only now: a look for each kind of misfit would read every row again, under the lock.
-            _name_what_does_not_fit(connection, table)
+            name_what_does_not_fit(connection, table)
             raise
     return rows
-
-
-def _name_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:
-    """Raises PromotionError for a value that came since the backup and that nothing says what to do with."""
-    try:
-        refuse_what_does_not_fit(connection, table)
-    except RefusedError as error:
-        raise PromotionError(f"written since the backup: {error.fault}; live unchanged", error.way_out) from error
 
 
 def _commit(connection: sqlite3.Connection) -> None:

@@ -52,9 +52,9 @@ def promote_online(
 
     Afterwards the migration is committed, and what was the table is left under names of this tool's. `on_progress` is
     called between the transactions and may raise. Raises NotOnlineError where only one transaction can do it, before
-    anything was changed; PromotionError where the application changed the schema or
-    wrote what does not fit, or writes faster than can be caught up; RehearsalError where a row differs. Then live has
-    its old schema and every write, and this tool's own objects wait to be removed.
+    anything was changed; PromotionError where the application changed the schema, wrote what does not fit, or writes
+    faster than can be caught up; RehearsalError where a row differs. Then live has its old schema and every write, and
+    this tool's own objects wait to be removed.
     """
     _refuse_what_needs_all_rows(plan)
     with rebuild.rebuild_settings(connection):

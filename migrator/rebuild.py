@@ -49,11 +49,16 @@ def convert_data(connection: sqlite3.Connection, plan: TablePlan) -> int:
     application's. Raises sqlite3.Error. Never commits.
     """
     if plan.fill:
-        query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"
-        for (name,) in connection.execute(query, (plan.table,)).fetchall():
-            connection.execute(f"DROP TRIGGER {quote(name)}")
+        drop_triggers(connection, plan.table)
         connection.execute(plan.fill)
     return keep_originals(connection, plan)
+
+
+def drop_triggers(connection: sqlite3.Connection, table: str) -> None:
+    """Afterwards `table` has no triggers. Never commits."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"
+    for (name,) in connection.execute(query, (table,)).fetchall():
+        connection.execute(f"DROP TRIGGER {quote(name)}")
 
 
 def keep_originals(connection: sqlite3.Connection, plan: TablePlan) -> int:

@@ -7,8 +7,8 @@ import sqlite3
 from migrator.changelog import ChangeLog
 from migrator.connect import pragma
 from migrator.ddl import quote
-from migrator.errors import MigratorError, PromotionError, RefusedError, RehearsalError
-from migrator.inspection import refuse_what_does_not_fit
+from migrator.errors import PromotionError, RehearsalError
+from migrator.inspection import name_what_does_not_fit
 from migrator.migration import UNMAPPED
 from migrator.plan import TablePlan
 from migrator.projection import Projection
@@ -109,11 +109,9 @@ class Shadow:
         if self._connection.execute(differing, parameters).fetchone()[0]:
             raise self._difference()
 
-    def _difference(self) -> MigratorError:
-        try:
-            refuse_what_does_not_fit(self._connection, self.plan)
-        except RefusedError as error:
-            return PromotionError(f"written since the backup: {error.fault}; live unchanged", error.way_out)
+    def _difference(self) -> RehearsalError:
+        """Raises PromotionError instead where it can be named."""
+        name_what_does_not_fit(self._connection, self.plan)
         return RehearsalError(
             f"a row of the new {self.plan.table} is not what the migration says; live unchanged",
             "a declared value may be of another type than its column stores: give it a CAST",

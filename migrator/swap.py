@@ -39,9 +39,7 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
     """
     old = old_name(plan.table)
     statistics, columns = rebuild.statistics(connection, plan.table), rebuild.index_columns(connection, plan.table)
-    triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"
-    for (name,) in connection.execute(triggers, (plan.table,)).fetchall():
-        connection.execute(f"DROP TRIGGER {quote(name)}")
+    rebuild.drop_triggers(connection, plan.table)
     rebuild.carry_sequence(connection, plan, plan.table, plan.shadow)
     connection.execute(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(old)}")
     connection.execute(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")

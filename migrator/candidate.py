@@ -26,7 +26,6 @@ from migrator.readings import broken_objects
 from migrator.schema import Column, index_name
 
 CANDIDATE_NAME = "candidate.db"
-_CACHE_KIB = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _working(path: Path) -> Iterator[sqlite3.Connection]:
     with opened(path) as connection:
         set_pragma(connection, "journal_mode", "off")
         set_pragma(connection, "synchronous", 0)
-        set_pragma(connection, "cache_size", -_CACHE_KIB)
+        set_pragma(connection, "cache_size", -rebuild.CACHE_KIB)
         yield connection
 
 

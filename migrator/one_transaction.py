@@ -14,7 +14,6 @@ from migrator.inspection import name_what_does_not_fit
 from migrator.ledger import WriteLedger
 from migrator.plan import Plan, State
 
-CACHE_KIB = 64 * 1024
 _COMMIT_TIMEOUT_MS = 50
 """A COMMIT that waits for a reader keeps every new reader out meanwhile: better roll back and try again."""
 
@@ -33,7 +32,7 @@ def in_one_transaction(
     can take as long again and cannot be interrupted. Raises as `promote` does; then nothing was committed.
     """
     with rebuild.rebuild_settings(connection):
-        set_pragma(connection, "cache_size", -CACHE_KIB)
+        set_pragma(connection, "cache_size", -rebuild.CACHE_KIB)
         set_pragma(connection, "synchronous", 3)
         connection.execute("BEGIN IMMEDIATE")
         limit_s = float("inf") if max_lock_ms is None else max_lock_ms / 2000

@@ -22,7 +22,6 @@ from migrator.errors import NotOnlineError, PromotionError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.ledger import WriteLedger
-from migrator.one_transaction import CACHE_KIB
 from migrator.pace import Pace
 from migrator.paced import Paced
 from migrator.plan import Plan, State
@@ -58,7 +57,7 @@ def promote_online(
     """
     _refuse_what_needs_all_rows(plan)
     with rebuild.rebuild_settings(connection):
-        set_pragma(connection, "cache_size", -CACHE_KIB)
+        set_pragma(connection, "cache_size", -rebuild.CACHE_KIB)
         # In WAL mode a power cut takes at most the last rows of the shadow table; what the application commits it syncs
         # itself. In other modes it could damage the database (sqlite.org/pragma.html#pragma_synchronous).
         set_pragma(connection, "synchronous", 1 if pragma(connection, "journal_mode") == "wal" else 2)

@@ -233,6 +233,7 @@ def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: Stat
         opposite=by_column(way.opposite), opposite_where=way.opposite_where,
         pairs=by_column({column: spelled(sources) for column, sources in way.pairs.items()}),
         answers=answers, reads=way.reads, kept=kept, identity=spelled(way.identity),
+        text=frozenset(spelled(c.name for c in shape.columns if c.holds_no_number)),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class Projection:
 
     Every name is spelled in one way everywhere. `opposite` are the values of the way back, `pairs` the source
     columns that hold a target column's value under other names; `reads` is the table of values put aside (`kept`:
-    its columns, empty where there is none).
+    its columns, empty where there is none). `text` are the columns of the target that hold no number.
     """
 
     table: str
@@ -38,6 +38,7 @@ class Projection:
     answers: Answers
     reads: str
     kept: tuple[str, ...]
+    text: frozenset[str]
     identity: tuple[str, ...] = ()
 
     @property
@@ -74,7 +75,9 @@ class Projection:
         Rows for which the condition `but` on the projected row p holds do not count.
         """
         join = " AND ".join(f"t.{quote(k)} = p.{quote(k)}" for k in self.key)
-        differ = " OR ".join(_differ(f"p.{quote(c)}", f"t.{quote(c)}") for c in self.target)
+        differ = " OR ".join(
+            (_differ_as_text if c in self.text else _differ)(f"p.{quote(c)}", f"t.{quote(c)}") for c in self.target
+        )
         return (
             f"SELECT count(*) FROM ({self.sql(unmapped, only)}) AS p LEFT JOIN {quote(table)} AS t ON {join} "
             f"WHERE (t.{quote(self.key[0])} IS NULL OR {differ})" + (f" AND NOT ({but})" if but else "")
@@ -265,3 +268,11 @@ def _new(column: str) -> str:
 def _differ(left: str, right: str) -> str:
     """Whether two values differ in type or bytes; no collation and no numeric equality hides a difference."""
     return f"typeof({left}) <> typeof({right}) OR {left} IS NOT {right} COLLATE BINARY"
+
+
+def _differ_as_text(left: str, right: str) -> str:
+    """`_differ` where one of both cannot be a number: only numbers of two types are equal to each other.
+
+    The + takes the columns' affinities away, so that nothing is converted (sqlite.org/datatype3.html, section 4.2).
+    """
+    return f"+{left} IS NOT +{right} COLLATE BINARY"

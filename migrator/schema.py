@@ -39,6 +39,12 @@ class Column:
     type: str
     default: str | None
 
+    @property
+    def holds_no_number(self) -> bool:
+        """Whether its affinity is TEXT, which stores a number as text (sqlite.org/datatype3.html, section 3.1)."""
+        type_ = self.type.upper()
+        return "INT" not in type_ and any(part in type_ for part in ("CHAR", "CLOB", "TEXT"))
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -7,7 +7,7 @@ import pytest
 
 from migrator.connect import PragmaError
 from migrator.errors import RehearsalError
-from migrator.migration import Back, Change
+from migrator.migration import Back, Change, Value
 from migrator.plan import TablePlan
 from migrator.rebuild import SETTINGS, convert_data, rebuild_settings, rebuild_table
 from tests.unit.migrating import back, everything, forward, migration, one, plan_for, promote, tables
@@ -66,9 +66,10 @@ def test_a_copy_that_is_not_the_projection_is_refused_and_rolled_back(copied: st
     assert everything(connection) == before
 
 
-def test_a_value_that_its_column_would_store_as_another_is_refused():
+@pytest.mark.parametrize("values", [{"stars": "'5'"}, {"body": "id"}])
+def test_a_value_that_its_column_would_store_as_another_is_refused(values: dict[str, Value]):
     connection = notes()
-    wrong = migration(Change("notes", BEFORE, AFTER, values={"stars": "'5'"}))
+    wrong = migration(Change("notes", BEFORE, AFTER, values=values))
     with pytest.raises(RehearsalError, match=r"3 of them differ .* give it a CAST"), connection:
         promote(connection, plan_for(connection, [wrong]))
 

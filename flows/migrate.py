@@ -17,6 +17,7 @@ from flows.one_at_a_time import one_at_a_time
 from flows.recover import recover_after_crash
 from flows.request import MigrationRequest
 from migrator.journal import read_journal
+from migrator.journal_mode import kept_open
 from migrator.ltmc import LTMC
 from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
 from tasks.promote import promote, remove_old, verify_live
@@ -46,25 +47,26 @@ def migrate(request: MigrationRequest) -> Any:
                 return run.end(PLANNED)
 
             backup = back_up(live, request.max_lock_ms)
-            inspection = inspect(backup)
-            candidate = stage(inspection)
-            for table in inspection.plan.tables:
-                for column in table.added:
-                    candidate = add_column(candidate, table.table, column)
-                candidate = convert_data(candidate, table)
-                candidate = rebuild_table(candidate, table)
-            candidate = create_indexes(candidate)
+            with kept_open(live.database):
+                inspection = inspect(backup)
+                candidate = stage(inspection)
+                for table in inspection.plan.tables:
+                    for column in table.added:
+                        candidate = add_column(candidate, table.table, column)
+                    candidate = convert_data(candidate, table)
+                    candidate = rebuild_table(candidate, table)
+                candidate = create_indexes(candidate)
 
-            scratch = copy_for_tools(candidate)
-            tools = validate_tools(scratch, LTMC.probes)
-            check_constraints(scratch)
-            performance = check_performance(scratch, LTMC.probes, tools)
-            report("the rehearsal")
+                scratch = copy_for_tools(candidate)
+                tools = validate_tools(scratch, LTMC.probes)
+                check_constraints(scratch)
+                performance = check_performance(scratch, LTMC.probes, tools)
+                report("the rehearsal")
 
-            promoted = promote(candidate, performance, request.max_lock_ms)
-            verify_live(promoted)
-            if promoted.strategy == "online":
-                remove_old(promoted)
+                promoted = promote(candidate, performance, request.max_lock_ms)
+                verify_live(promoted)
+                if promoted.strategy == "online":
+                    remove_old(promoted)
             return run.end(MIGRATED)
         except BaseException as error:
             return run.end_badly(error)

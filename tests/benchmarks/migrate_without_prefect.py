@@ -16,6 +16,7 @@ from migrator import pace, tools
 from migrator.backup import MAX_LOCK_MS, back_up
 from migrator.candidate import add_column, convert_data, create_indexes, rebuild_table, stage
 from migrator.inspection import inspect
+from migrator.journal_mode import kept_open
 from migrator.ltmc import LTMC
 from migrator.performance import check_performance
 from migrator.preflight import preflight
@@ -49,22 +50,23 @@ def migrate(database, max_lock_ms):
 
     live = step("preflight", preflight, database, LTMC)
     backup = step("back_up", lambda: back_up(live, max_lock_ms=max_lock_ms))
-    inspection = step("inspect", inspect, backup)
-    candidate = step("stage", stage, inspection)
-    for table in inspection.plan.tables:
-        for column in table.added:
-            candidate = step("add_column", add_column, candidate, table.table, column)
-        candidate = step("convert_data", convert_data, candidate, table)
-        candidate = step("rebuild_table", rebuild_table, candidate, table)
-    candidate = step("create_indexes", create_indexes, candidate)
-    scratch = step("copy_for_tools", tools.copy_for_tools, candidate)
-    results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in LTMC.probes]
-    step("check_constraints", tools.check_constraints, scratch)
-    performance = step("check_performance", check_performance, scratch, LTMC.probes, results)
-    promoted = step("promote", promote, candidate, max_lock_ms)
-    step("verify_live", verify_live, promoted)
-    if promoted.strategy == "online":
-        step("remove_old", remove_old, promoted)
+    with kept_open(live.database):
+        inspection = step("inspect", inspect, backup)
+        candidate = step("stage", stage, inspection)
+        for table in inspection.plan.tables:
+            for column in table.added:
+                candidate = step("add_column", add_column, candidate, table.table, column)
+            candidate = step("convert_data", convert_data, candidate, table)
+            candidate = step("rebuild_table", rebuild_table, candidate, table)
+        candidate = step("create_indexes", create_indexes, candidate)
+        scratch = step("copy_for_tools", tools.copy_for_tools, candidate)
+        results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in LTMC.probes]
+        step("check_constraints", tools.check_constraints, scratch)
+        performance = step("check_performance", check_performance, scratch, LTMC.probes, results)
+        promoted = step("promote", promote, candidate, max_lock_ms)
+        step("verify_live", verify_live, promoted)
+        if promoted.strategy == "online":
+            step("remove_old", remove_old, promoted)
     findings.extend([f.code, f.message, f.count] for f in step("finish", finish, database, live.directory))
     return {
         "steps": steps,

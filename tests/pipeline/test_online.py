@@ -11,6 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
+import flows.migrate
 from migrator import online, shadow
 from migrator.pace import throttle_path
 from tasks import artifacts, cancellation
@@ -44,6 +45,27 @@ def test_a_lock_that_would_be_too_long_is_avoided_online(demo: Path) -> None:
     assert columns(demo) == COLUMNS_AFTER
     assert (own_objects(demo), journal_mode(demo), beside(demo)) == ([], "delete", ["demo.db.backups"])
     assert run(demo, **ONLINE).report.outcome == "up_to_date"
+
+
+@pytest.mark.parametrize("step", ["stage", "validate_tools", "verify_live"])
+def test_the_application_is_never_the_last_to_close_the_database(
+    demo: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    logs = []
+
+    def write_and_close(*arguments: object) -> object:
+        with contextlib.closing(sqlite3.connect(demo, isolation_level=None)) as application:
+            application.execute("UPDATE Todos SET title = title || '.'")
+        logs.append(demo.with_name(demo.name + "-wal").exists())
+        return original(*arguments)
+
+    original = getattr(flows.migrate, step)
+    monkeypatch.setattr(flows.migrate, step, write_and_close)
+    with contextlib.closing(sqlite3.connect(demo)) as application:
+        application.execute("PRAGMA journal_mode=wal")
+    assert run(demo).report.outcome == "migrated"
+    assert logs == [True]
+    assert beside(demo) == ["demo.db.backups"]
 
 
 def test_a_long_promotion_shows_its_progress_as_an_artifact(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

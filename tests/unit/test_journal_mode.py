@@ -11,7 +11,7 @@ from migrator import journal_mode
 from migrator.connect import opened
 from migrator.errors import RefusedError
 from migrator.journal import Journal, journal_path, read_journal, write_journal
-from migrator.journal_mode import give_back, use_wal
+from migrator.journal_mode import give_back, kept_open, use_wal
 from tests.children import await_more, reading
 from tests.runs import rows, run_sql
 
@@ -51,6 +51,28 @@ def test_a_database_in_wal_mode_is_left_alone(database):
     assert read_journal(database).journal_mode is None
     assert give_back(database) == ()
     assert mode(database) == "wal"
+
+
+def log_bytes(path):
+    log = path.with_name(path.name + "-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+def test_while_it_is_kept_open_no_close_of_the_application_carries_the_log_over(database):
+    use_wal(database)
+    with kept_open(database):
+        run_sql(database, "INSERT INTO t VALUES (2)")
+        assert log_bytes(database) > 0
+    assert (log_bytes(database), rows(database, "SELECT x FROM t")) == (0, [(1,), (2,)])
+    assert give_back(database) == ()
+
+
+def test_what_is_kept_open_can_be_switched_to_wal_and_written(database):
+    with kept_open(database):
+        assert use_wal(database) == ()
+        run_sql(database, "BEGIN EXCLUSIVE", "INSERT INTO t VALUES (2)", "COMMIT")
+    assert give_back(database) == ()
+    assert (mode(database), rows(database, "SELECT x FROM t")) == ("delete", [(1,), (2,)])
 
 
 def test_asking_twice_does_not_forget_the_mode_of_before(database):

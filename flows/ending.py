@@ -96,8 +96,7 @@ class Run:
         """
         if self.live is None or self._refused(error):
             return None
-        disturbed = not isinstance(error, Exception) or isinstance(error, TimeoutError) or _is_lock(error)
-        if not disturbed and self.report.running == "verify_live":
+        if self.report.running == "verify_live" and not verification.shows_nothing(error):
             return None
         try:
             with opened(self.live.database, read_only=True) as connection:

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from migrator.ddl import quote
 from migrator.errors import MigratorError, RefusedError
+
+T = TypeVar("T")
 
 LOCK_TIMEOUT_S = 5.0
 """How long a statement waits for another connection's lock: the application's own busy timeout."""
@@ -18,7 +21,8 @@ LOCK_TIMEOUT_S = 5.0
 _OPCODES_PER_TICK = 20_000
 """A progress handler called this often costs nothing measurable and lets a signal in within milliseconds."""
 
-
+_POLL_S = 0.001
+"""SQLite's own handler sleeps up to 100 ms between tries and would miss the gaps that a busy writer leaves."""
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
@@ -182,6 +186,27 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def polling(connection: Connection, attempt: Callable[[], T], timeout_s: float | None = None) -> T:
+    """What `attempt` returns, tried every millisecond while another connection's lock refuses it.
+
+    Raises its last sqlite3.OperationalError after `timeout_s` (None: the connection's own timeout); any other error,
+    and a signal's, at once.
+    """
+    busy_timeout_ms = int(str(pragma(connection, "busy_timeout")))
+    until = time.monotonic() + (busy_timeout_ms / 1000 if timeout_s is None else timeout_s)
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                if not is_passing(error) or connection.arrived is not None or time.monotonic() > until:
+                    raise
+            time.sleep(_POLL_S)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -34,14 +34,20 @@ def write_journal(database: Path, journal: Journal) -> None:
 
 
 def read_journal(database: Path) -> Journal | None:
-    """The note of a run that has not ended; None where there is none. Raises RefusedError for one that is not ours."""
+    """The note of a run that has not ended; None where there is none.
+
+    Raises RefusedError for one that is not ours or that cannot be read.
+    """
     path = journal_path(database)
     try:
         stored = json.loads(read_regular(path))
         journal = Journal(str(stored["run_id"]), str(stored["directory"]), _mode(stored.get("journal_mode")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        fault = f"{path} cannot be read as the journal of a run ({error.strerror or error})"
+        raise RefusedError(fault, "make it readable; if no run made it, move it away") from error
+    except (ValueError, KeyError, TypeError) as error:
         fault = f"{path} is not the journal of a run ({type(error).__name__})"
         raise RefusedError(fault, "look at it, and move it away") from error
     # What follows removes this directory: it must be one that a run of that name made.

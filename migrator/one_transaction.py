@@ -6,7 +6,7 @@ import sqlite3
 
 from migrator import rebuild
 from migrator.application import Application
-from migrator.connect import Connection, deadline, pragma, set_pragma
+from migrator.connect import Connection, deadline, polling, set_pragma
 from migrator.errors import LockTooLongError, PromotionError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
@@ -14,7 +14,7 @@ from migrator.inspection import name_what_does_not_fit
 from migrator.ledger import WriteLedger
 from migrator.plan import Plan, State
 
-_COMMIT_TIMEOUT_MS = 50
+_COMMIT_TIMEOUT_S = 0.05
 """A COMMIT that waits for a reader keeps every new reader out meanwhile: better roll back and try again."""
 
 
@@ -34,7 +34,7 @@ def in_one_transaction(
     with rebuild.rebuild_settings(connection):
         set_pragma(connection, "cache_size", -rebuild.CACHE_KIB)
         set_pragma(connection, "synchronous", 3)
-        connection.execute("BEGIN IMMEDIATE")
+        polling(connection, lambda: connection.execute("BEGIN IMMEDIATE"))
         limit_s = float("inf") if max_lock_ms is None else max_lock_ms / 2000
         with deadline(connection, limit_s) as elapsed_s:
             try:
@@ -83,10 +83,5 @@ def _carry_out(connection: sqlite3.Connection, plan: Plan) -> int:
     return rows
 
 
-def _commit(connection: sqlite3.Connection) -> None:
-    timeout_ms = pragma(connection, "busy_timeout")
-    connection.execute(f"PRAGMA busy_timeout={_COMMIT_TIMEOUT_MS}")
-    try:
-        connection.execute("COMMIT")
-    finally:
-        connection.execute(f"PRAGMA busy_timeout={timeout_ms}")
+def _commit(connection: Connection) -> None:
+    polling(connection, lambda: connection.execute("COMMIT"), _COMMIT_TIMEOUT_S)

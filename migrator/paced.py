@@ -7,14 +7,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from migrator.connect import Connection, is_passing, pragma
+from migrator.connect import Connection, is_passing, polling, pragma
 from migrator.errors import PromotionError
 from migrator.pace import Pace
 
 T = TypeVar("T")
 
-_POLL_S = 0.001
-"""SQLite's own handler sleeps up to 100 ms between tries and would miss the gaps that the application leaves."""
 _PATIENCE_S = 60.0
 """Nothing is held while we wait for a lock, so there is no hurry."""
 _COMMIT_PATIENCE_S = 0.05
@@ -40,7 +38,7 @@ class Paced:
         """
         given_up = time.monotonic() + _PATIENCE_S
         while True:
-            self._begin(given_up)
+            self._begin()
             started = time.monotonic()
             try:
                 rows = work()
@@ -60,16 +58,7 @@ class Paced:
 
     def look(self, read: Callable[[], T]) -> T:
         """What `read` returns, which takes no lock that others wait for; again, while somebody keeps readers out."""
-        given_up = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                return read()
-            except sqlite3.OperationalError as error:
-                if not is_passing(error) or self.connection.arrived is not None:
-                    raise
-                if time.monotonic() > given_up:
-                    raise _not_to_be_had(f"another connection keeps readers out ({error})") from error
-            time.sleep(_POLL_S)
+        return self._patiently(read, "another connection keeps readers out")
 
     def rest(self) -> None:
         """What may be done without the lock is done, and the application gets its turn."""
@@ -78,36 +67,28 @@ class Paced:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self.pace.pause()
 
-    def _begin(self, given_up: float) -> None:
-        error = self._polled("BEGIN IMMEDIATE", given_up)
-        if error is not None:
-            raise _not_to_be_had(f"another connection keeps the write lock ({error})") from error
+    def _begin(self) -> None:
+        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"), "another connection keeps the write lock")
 
     def _commit(self) -> bool:
         """Whether it is committed; otherwise everything is rolled back."""
-        if self._polled("COMMIT", time.monotonic() + _COMMIT_PATIENCE_S) is None:
-            return True
-        self.connection.execute("ROLLBACK")
-        return False
-
-    def _polled(self, statement: str, until: float) -> sqlite3.OperationalError | None:
-        """Tries a statement until SQLite takes it (None) or the time is over (the last error)."""
-        timeout_ms = pragma(self.connection, "busy_timeout")
-        self.connection.execute("PRAGMA busy_timeout=0")
         try:
-            while True:
-                try:
-                    self.connection.execute(statement)
-                    return None
-                except sqlite3.OperationalError as error:
-                    if not is_passing(error) or self.connection.arrived is not None:
-                        raise
-                    if time.monotonic() > until:
-                        return error
-                time.sleep(_POLL_S)
-        finally:
-            self.connection.execute(f"PRAGMA busy_timeout={timeout_ms}")
+            polling(self.connection, lambda: self.connection.execute("COMMIT"), _COMMIT_PATIENCE_S)
+        except sqlite3.OperationalError as error:
+            if not is_passing(error) or self.connection.arrived is not None:
+                raise
+            self.connection.execute("ROLLBACK")
+            return False
+        return True
+
+    def _patiently(self, attempt: Callable[[], T], why: str) -> T:
+        try:
+            return polling(self.connection, attempt, _PATIENCE_S)
+        except sqlite3.OperationalError as error:
+            if not is_passing(error) or self.connection.arrived is not None:
+                raise
+            raise _not_to_be_had(f"{why} ({error})") from error
 
 
 def _not_to_be_had(why: str) -> PromotionError:
-    return PromotionError(f"{why} for {_PATIENCE_S:g} s; live unchanged", "end its transaction, then start again")
+    return PromotionError(f"{why} for {_PATIENCE_S:g} s", "end its transaction, then start again")

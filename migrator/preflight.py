@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.application import Application
-from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, pragma
+from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, polling, pragma
 from migrator.errors import RefusedError
 from migrator.files import is_text
 from migrator.findings import Finding
@@ -217,7 +217,7 @@ def _refuse_foreign(state: State, application: Application, ever_applied: Collec
 def _check_writable(real: Path, timeout_s: float) -> None:
     """In a directory that takes no journal even BEGIN IMMEDIATE succeeds; only the first write fails."""
     with opened(real, timeout_s=timeout_s) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        polling(connection, lambda: connection.execute("BEGIN IMMEDIATE"))
         connection.execute("CREATE TABLE _mig_probe (x)")
         connection.execute("ROLLBACK")
 

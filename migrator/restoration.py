@@ -14,7 +14,7 @@ from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME
 from migrator.commands import replace_file, restore_order
 from migrator.connect import Connection, count_rows, is_damage, is_passing, opened
-from migrator.errors import MigratorError, NotOnlineError, RefusedError, RestoreError
+from migrator.errors import MigratorError, NotOnlineError, PromotionError, RefusedError, RestoreError
 from migrator.files import remove_tree, sha256_of
 from migrator.findings import Finding
 from migrator.inspection import integrity_faults
@@ -68,9 +68,10 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
         findings: tuple[Finding, ...] = ()
         try:
             if not faults:
-                remove_own(connection, application)
+                _remove_own(connection, application, database)
                 if run is not None:
                     _reverse(connection, application, run_id, run, database, backup)
+                    _remove_own(connection, application, database)
                     faults = integrity_faults(connection)
             if not faults:
                 findings = _check_restored(connection, application, database, backup, reversed_=run is not None)
@@ -184,6 +185,16 @@ def _look(connection: sqlite3.Connection, run_id: str) -> tuple[ledger.Run | Non
     return run, ([] if run is None else integrity_faults(connection))
 
 
+def _remove_own(connection: Connection, application: Application, database: Path) -> None:
+    try:
+        remove_own(connection, application)
+    except PromotionError as error:
+        raise RestoreError(
+            f"what the run left in {database} cannot be removed ({error.fault}); no row is lost",
+            "end what holds the database, then start again, which removes it",
+        ) from error
+
+
 def _reverse(
     connection: Connection, application: Application, run_id: str, run: ledger.Run, database: Path, backup: Path
 ) -> None:
@@ -219,7 +230,6 @@ def _promote_back(
     if rows > _ROWS_AT_ONCE:
         with suppress(NotOnlineError):
             promote_online(connection, application, plan, state, write_ledger, Pace(), rows)
-            remove_own(connection, application)
             return
     in_one_transaction(connection, application, plan, state, write_ledger)
 

@@ -26,6 +26,26 @@ class Verified:
     findings: tuple[Finding, ...]
 
 
+_COULD_NOT_BE_READ = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+    }
+)
+
+
+def shows_nothing(error: BaseException) -> bool:
+    """Whether a look at live that ended so says nothing about live: it was stopped, or live could not be read."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _COULD_NOT_BE_READ
+    return not isinstance(error, Exception) or isinstance(error, OSError | MemoryError)
+
+
 def verify_live(promoted: Promoted) -> Verified:
     """Checks live, read-only, against what was rehearsed.
 

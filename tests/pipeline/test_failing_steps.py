@@ -158,6 +158,21 @@ def test_a_failed_look_at_live_reverses_and_keeps_what_was_written_since(
     assert rows[-1][2:7] == (b"written since", b"x", b"pass", None, 1.5)
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError(), sqlite3.OperationalError("I/O")])
+def test_a_look_at_live_that_could_not_be_made_is_made_again(
+    demo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    if isinstance(error, sqlite3.Error):
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    broken(monkeypatch, "verification.verify_live", error)
+    ended = run(demo)
+    assert (ended.error, ended.report.outcome) == (None, "migrated")
+    assert [f.code for f in ended.report.findings if f.code in ("disturbed", "checks_left")] == ["disturbed"]
+    assert ended.task_runs("restore") == []
+    assert columns(demo) == COLUMNS_AFTER
+    assert beside(demo) == ["demo.db.backups"]
+
+
 def test_an_interrupted_look_at_a_live_that_is_not_sound_reverses(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprint, _ = content(demo)
 

@@ -217,7 +217,19 @@ def test_a_file_that_is_no_journal_is_refused(database, text):
 
 def test_a_directory_in_the_place_of_the_journal_is_refused(database):
     journal_path(database).mkdir()
-    with pytest.raises(RefusedError, match="is not the journal of a run"):
+    with pytest.raises(RefusedError, match=r"cannot be read as the journal of a run \(Is a directory\)"):
+        read_journal(database)
+
+
+def test_a_journal_that_may_not_be_read_is_not_called_a_strangers(database, monkeypatch):
+    write_journal(database, JOURNAL)
+
+    def denied(path):
+        # What the kernel says to anybody but root.
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("migrator.journal.read_regular", denied)
+    with pytest.raises(RefusedError, match=r"cannot be read .*; make it readable"):
         read_journal(database)
 
 

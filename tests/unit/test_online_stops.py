@@ -309,7 +309,7 @@ def test_a_writer_that_never_lets_go_stops_it(folder, monkeypatch):
     monkeypatch.setattr("migrator.paced._PATIENCE_S", 0.05)
     path = notes(folder)
     twin = twin_of(path)
-    with pytest.raises(PromotionError, match=r"another connection keeps the write lock .*; live unchanged"):
+    with pytest.raises(PromotionError, match=r"another connection keeps the write lock .*"):
         online(path, STARS, between=[(), "BEGIN IMMEDIATE"])
     assert whole(cleaned(path, STARS)) == whole(twin)
 
@@ -321,7 +321,7 @@ def test_a_reader_that_never_ends_stops_it_with_nothing_done(folder, monkeypatch
     reader = Reader(path, 10**9)
     with (
         closing(reader.connection),
-        pytest.raises(PromotionError, match=r"a reader keeps every COMMIT from ending .*; live unchanged"),
+        pytest.raises(PromotionError, match=r"a reader keeps every COMMIT from ending "),
     ):
         online(path, STARS, pace=reader, last=reader.begin)
     assert whole(cleaned(path, STARS)) == whole(twin)

@@ -134,6 +134,20 @@ def test_what_a_killed_run_left_in_live_is_removed(database):
     assert holds(database) == before
 
 
+def test_what_cannot_be_removed_for_a_lock_waits_for_the_next_start(database, monkeypatch):
+    before = holds(database)
+    live = rehearsed(database).inspection.backup.live
+    run_sql(database, "CREATE TABLE _mig_notes (id INTEGER PRIMARY KEY, body)")
+    monkeypatch.setattr("migrator.paced._PATIENCE_S", 0.02)
+    with (
+        holding(database, "BEGIN IMMEDIATE"),
+        pytest.raises(RestoreError, match=r"what the run left in .*notes.db cannot be removed \(another connection"),
+    ):
+        restored(database, live)
+    assert restoration.recover(database, NOTES).how == "unchanged"
+    assert holds(database) == before
+
+
 def test_what_is_only_named_like_this_tools_own_stays(database):
     live = rehearsed(database).inspection.backup.live
     run_sql(database, "CREATE TABLE _mig_zz (x)", "INSERT INTO _mig_zz VALUES (1)")

@@ -28,6 +28,8 @@ _WORSE_FACTOR, _WORSE_MS = 2.0, 20.0
 _MEASUREMENTS = 3
 """A slowdown counts only when it shows every time: one measurement on a busy machine proves nothing."""
 _CALLS, _CALLS_AT_LEAST, _CALLS_MAX_S = 20, 3, 0.5
+MEMORY_S = 1.0
+"""How long the tools are called to see whether memory grows: some thousand calls on a small database."""
 _LEAK_BYTES = 8 << 20
 _STATEMENTS = frozenset({"select", "with", "insert", "update", "delete", "replace"})
 _READ_IN_FULL = re.compile(r"SCAN ((?:(?! USING ).)+)|SEARCH (.+) USING AUTOMATIC .+")
@@ -58,7 +60,7 @@ def check_performance(
     probes: Sequence[Probe],
     results: Sequence[ToolResult],
     on_progress: Progress = no_progress,
-    memory_s: float = 1.0,
+    memory_s: float = MEMORY_S,
 ) -> Performance:
     """Measures every tool that passed on the migrated copy.
 

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 from migrator import performance, tools
 from migrator.candidate import Candidate
-from migrator.performance import Performance
+from migrator.performance import MEMORY_S, Performance
 from migrator.probes import Probe
 from migrator.tools import Scratch, ToolFailedError, ToolResult
 from tasks.record import current_report, progress
 from tasks.step import step
 
 TOOL_TIMEOUT_S = 60.0
-MEMORY_S = 2.0
-"""How long the tools are called to see whether memory grows."""
 
 
 @step("copy for the tools")

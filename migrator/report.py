@@ -13,6 +13,7 @@ from migrator.findings import Finding
 from migrator.performance import Latency
 from migrator.preflight import Live
 from migrator.promotion import Promoted
+from migrator.quick_check import ToolState
 from migrator.tools import ToolResult
 
 MIGRATED, UP_TO_DATE, PLANNED = "migrated", "up_to_date", "planned"
@@ -51,6 +52,7 @@ class Report:
     promoted: Promoted | None = None
     steps: list[StepTaken] = field(default_factory=list)
     tools: list[ToolResult] = field(default_factory=list)
+    tool_changes: list[ToolState] = field(default_factory=list)
     latencies: tuple[Latency, ...] = ()
     plan: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
@@ -71,6 +73,13 @@ class Report:
         """Adds what is not there yet: steps that are tried again find the same again."""
         self.findings.extend(f for f in dict.fromkeys(findings) if f not in self.findings)
 
+    def note_tools(self, states: Iterable[ToolState]) -> list[ToolState]:
+        """Adds, and returns, the states of tools that are not what they were after the step before."""
+        known = {s.tool: s.state for s in self.tool_changes}
+        changed = [s for s in states if known.get(s.tool) != s.state]
+        self.tool_changes.extend(changed)
+        return changed
+
     def as_json(self) -> dict[str, object]:
         """The stable form; scripts rely on its keys."""
         return {
@@ -83,6 +92,7 @@ class Report:
             "backup": None if self.backup is None else {"path": str(self.backup.path), "sha256": self.backup.sha256},
             "steps": [asdict(s) for s in self.steps],
             "tools": self.tool_rows(),
+            "tool_changes": [asdict(s) for s in self.tool_changes],
             "promote": None
             if self.promoted is None
             else {

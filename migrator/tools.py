@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.backup import Progress, no_progress
 from migrator.candidate import Candidate, copy_file
-from migrator.connect import opened
+from migrator.connect import Connection, opened
 from migrator.ddl import folded, quote
 from migrator.errors import ProbeError, ValidationError
 from migrator.findings import Finding
@@ -23,6 +23,8 @@ from migrator.schema import columns_of, shape_of
 
 Settings = Callable[[sqlite3.Connection], AbstractContextManager[object]]
 
+FAULTS = (sqlite3.Error, ProbeError, ValueError, LookupError, TypeError)
+"""What the call of a probe may end with where the tool would fail."""
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 ANSWERS_DIFFER = "answers differently about data that was there before"
 
@@ -144,7 +146,7 @@ def _check_promise(behaviour: Behaviour, said: str | None) -> None:
 
 
 @contextmanager
-def rolled_back(path: Path, settings: Settings = nullcontext) -> Iterator[sqlite3.Connection]:
+def rolled_back(path: Path, settings: Settings = nullcontext) -> Iterator[Connection]:
     """A connection as the application's own, with `settings`, in a write transaction that is rolled back at the end."""
     with opened(path, trusts_schema=True) as connection, settings(connection):
         connection.execute("BEGIN IMMEDIATE")
@@ -175,9 +177,13 @@ def _call(path: Path, probe: Probe, declared: Plan | None = None) -> tuple[str |
                     "a probe leaves COMMIT and ROLLBACK to its caller",
                 )
             return None, answer
-    except (sqlite3.Error, ProbeError, ValueError, LookupError, TypeError) as error:
-        # SQLite's own message goes on with what stands in the row.
-        return str(error).partition(" with text ")[0] or type(error).__name__, None
+    except FAULTS as error:
+        return fault_text(error), None
+
+
+def fault_text(error: Exception) -> str:
+    """What is wrong with a tool, without what stands in a row, with which SQLite's own message may go on."""
+    return str(error).partition(" with text ")[0] or type(error).__name__
 
 
 def _give_declared_values(connection: sqlite3.Connection, plan: Plan) -> None:

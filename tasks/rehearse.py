@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from loguru import logger
+
 from migrator import candidate as candidates
 from migrator.candidate import Candidate
 from migrator.inspection import Inspection
 from migrator.plan import TablePlan
+from migrator.quick_check import look_at_tools
 from migrator.schema import Column
-from tasks.record import progress
+from tasks.record import current_report, progress
 from tasks.step import step
 
 
-@step("stage the candidate")
+def after_step(name: str, candidate: Candidate) -> None:
+    """Afterwards the report and the log say which tools the step made work, or broke."""
+    for change in current_report.get().note_tools(look_at_tools(candidate, name)):
+        logger.info(
+            "tool {} {} after: {}{}", change.tool, change.state, name, f" ({change.reason})" * bool(change.reason)
+        )
+
+
+@step("stage the candidate", after=after_step)
 def stage(inspection: Inspection) -> Candidate:
     return candidates.stage(inspection, progress("stage"))
 
 
-@step("add column {table}.{column.name}", retries_on_lock=True)
+@step("add column {table}.{column.name}", retries_on_lock=True, after=after_step)
 def add_column(candidate: Candidate, table: str, column: Column) -> Candidate:
     return candidates.add_column(candidate, table, column)
 
 
-@step("convert data of {table.table}")
+@step("convert data of {table.table}", after=after_step)
 def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
     return candidates.convert_data(candidate, table)
 
 
-@step("rebuild table {table.table}", counts_rows=True)
+@step("rebuild table {table.table}", counts_rows=True, after=after_step)
 def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
     return candidates.rebuild_table(candidate, table)
 
 
-@step("create indexes")
+@step("create indexes", after=after_step)
 def create_indexes(candidate: Candidate) -> Candidate:
     return candidates.create_indexes(candidate)

@@ -46,12 +46,13 @@ def step(
     timeout_s: float | None = None,
     cancellable: bool = True,
     counts_rows: bool = False,
+    after: Callable[[str, Any], None] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A step named `name` (a format string over its arguments).
 
     Afterwards the run's report has the step with its seconds, what it found and, where it `counts_rows`, its rows.
     With `retries_on_lock` a try that met a lock is made again, at most three times; any other error counts at once.
-    A cancelled flow run ends before a `cancellable` step begins.
+    A cancelled flow run ends before a `cancellable` step begins. `after` is called with the step's name and result.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,6 +66,8 @@ def step(
             moved(1, 1)
             named = name.format(**signature.bind(*args, **kwargs).arguments)
             _note(named, time.perf_counter() - started, result, result.rows if counts_rows else None)  # type: ignore[attr-defined]
+            if after is not None:
+                after(named, result)
             return result
 
         as_task = Task(

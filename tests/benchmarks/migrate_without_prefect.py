@@ -21,6 +21,7 @@ from migrator.ltmc import LTMC
 from migrator.performance import check_performance
 from migrator.preflight import preflight
 from migrator.promotion import promote
+from migrator.quick_check import look_at_tools
 from migrator.removal import remove_old
 from migrator.restoration import finish
 from migrator.verification import verify_live
@@ -48,17 +49,22 @@ def migrate(database, max_lock_ms):
         findings.extend([f.code, f.message, f.count] for f in getattr(result, "findings", ()))
         return result
 
+    def rehearsal(name, function, *arguments):
+        candidate = step(name, function, *arguments)
+        step("quick check", lambda: list(look_at_tools(candidate, name)))
+        return candidate
+
     live = step("preflight", preflight, database, LTMC)
     backup = step("back_up", lambda: back_up(live, max_lock_ms=max_lock_ms))
     with kept_open(live.database):
         inspection = step("inspect", inspect, backup)
-        candidate = step("stage", stage, inspection)
+        candidate = rehearsal("stage", stage, inspection)
         for table in inspection.plan.tables:
             for column in table.added:
-                candidate = step("add_column", add_column, candidate, table.table, column)
-            candidate = step("convert_data", convert_data, candidate, table)
-            candidate = step("rebuild_table", rebuild_table, candidate, table)
-        candidate = step("create_indexes", create_indexes, candidate)
+                candidate = rehearsal("add_column", add_column, candidate, table.table, column)
+            candidate = rehearsal("convert_data", convert_data, candidate, table)
+            candidate = rehearsal("rebuild_table", rebuild_table, candidate, table)
+        candidate = rehearsal("create_indexes", create_indexes, candidate)
         scratch = step("copy_for_tools", tools.copy_for_tools, candidate)
         results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in LTMC.probes]
         step("check_constraints", tools.check_constraints, scratch)

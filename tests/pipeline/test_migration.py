@@ -73,6 +73,17 @@ def test_every_step_is_a_task_run_named_after_what_it_does(migrated: tuple[Path,
     assert {"tool log_code_attempt", "tool get_code_patterns", "tool analyze_code_patterns"} < set(TOOLS)
 
 
+def test_the_report_says_at_which_step_each_repaired_tool_began_to_work(migrated: tuple[Path, Ended]) -> None:
+    _, ended = migrated
+    repaired = ("log_code_attempt", "get_code_patterns", "analyze_code_patterns")
+    said = [(c.tool, c.step, c.state) for c in ended.report.tool_changes]
+    assert said == [
+        *((tool, "stage the candidate", "fails") for tool in repaired),
+        *((tool, f"add column CodePatterns.{ADDED[-1]}", "works") for tool in repaired),
+    ]
+    assert "no such column: execution_time_ms" in ended.report.as_html()
+
+
 def test_the_report_names_the_steps_as_prefect_does(migrated: tuple[Path, Ended]) -> None:
     _, ended = migrated
     # The last step writes the report and cannot be in what it writes.

@@ -1,0 +1,44 @@
+"""What the tools that a migration is for do after each of its steps on the candidate: a quick look, no gate."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from migrator.candidate import Candidate
+from migrator.connect import deadline
+from migrator.probes import Probe
+from migrator.tools import FAULTS, call, fault_text, rolled_back
+
+WORKS, FAILS, TOO_SLOW = "works", "fails", "too slow for a quick look"
+_DEADLINE_S = 0.2
+"""Without its index a tool reads a million rows; that it compiles is what a step may have changed."""
+
+
+@dataclass(frozen=True)
+class ToolState:
+    """What `tool` did after `step`; `reason` is why it fails."""
+
+    tool: str
+    step: str
+    state: str
+    reason: str | None = None
+
+
+def look_at_tools(candidate: Candidate, step: str) -> Iterator[ToolState]:
+    """One state for each tool that the migration names, on the candidate as `step` left it; nothing stays written."""
+    for probe in candidate.inspection.backup.live.application.probes:
+        if probe.tool in candidate.plan.tools and probe.call is not None:
+            yield ToolState(probe.tool, step, *_state(candidate, probe))
+
+
+def _state(candidate: Candidate, probe: Probe) -> tuple[str, str | None]:
+    with rolled_back(candidate.path) as connection, deadline(connection, _DEADLINE_S) as elapsed_s:
+        try:
+            call(probe, connection)
+        except FAULTS as error:
+            if isinstance(error, sqlite3.OperationalError) and elapsed_s() > _DEADLINE_S:
+                return TOO_SLOW, None
+            return FAILS, fault_text(error)
+    return WORKS, None

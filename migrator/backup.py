@@ -16,7 +16,7 @@ from migrator.errors import BackupError, RefusedError
 from migrator.files import create_private, make_directory, sha256_of, sync_directory, sync_file, write_private
 from migrator.findings import Finding
 from migrator.journal import Journal, read_journal, write_journal
-from migrator.journal_mode import use_wal
+from migrator.journal_mode import kept_open, use_wal
 from migrator.preflight import Live, read_state
 from migrator.schema import Schema, read_schema
 
@@ -82,9 +82,11 @@ def back_up(
     # What an earlier try of this run left.
     path.unlink(missing_ok=True)
     create_private(path, live.database)
-    schema, contents = _copy(live, path, on_progress, timeout_s)
-    _check_copy(path, schema, contents)
-    sync_file(path)
+    with kept_open(live.database, timeout_s):
+        # Until the log that grew during the copy was carried over: whoever closed last would keep readers out for it.
+        schema, contents = _copy(live, path, on_progress, timeout_s)
+        _check_copy(path, schema, contents)
+        sync_file(path)
     backup = Backup(live, path, sha256_of(path), contents, live.state.schema.fingerprint, findings)
     _write_manifest(backup)
     return backup

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrator.commands import command
-from migrator.connect import is_passing, opened, pragma
+from migrator.connect import LOCK_TIMEOUT_S, is_passing, opened, pragma
 from migrator.findings import Finding
 from migrator.journal import read_journal, write_journal
 
@@ -37,7 +37,7 @@ def use_wal(database: Path, patience_s: float = _PATIENCE_S) -> tuple[Finding, .
 
 
 @contextmanager
-def kept_open(database: Path) -> Iterator[None]:
+def kept_open(database: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     """While this lasts, no connection of the application is the last one to close a database in WAL mode.
 
     The last one carries the whole log into the database and keeps every reader out meanwhile (sqlite.org/wal.html):
@@ -46,7 +46,7 @@ def kept_open(database: Path) -> Iterator[None]:
     (sqlite.org/howtocorrupt.html, section 2.2).
     """
     # Not read-only: such a connection, when it is the last one after all, leaves the log behind.
-    with opened(database) as connection:
+    with opened(database, timeout_s=timeout_s) as connection:
         # SQLite opens the log at the first read.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield

@@ -12,7 +12,7 @@ from migrator.probes import Probe
 from migrator.tools import FAULTS, call, fault_text, rolled_back
 
 WORKS, FAILS, TOO_SLOW = "works", "fails", "too slow for a quick look"
-_DEADLINE_S = 0.2
+_DEADLINE_S = 0.05
 """Without its index a tool reads a million rows; that it compiles is what a step may have changed."""
 
 

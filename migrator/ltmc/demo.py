@@ -16,6 +16,8 @@ from migrator.ltmc.probes.tables import RETRIEVAL_WEIGHTS, TABLES
 START = datetime.fromisoformat("2025-08-09T02:19:19.817507")
 STEP = timedelta(seconds=7, microseconds=123)
 MOST_MESSAGES = 100_000
+MOST_MOMENTS = 4_000_000
+"""Up to the middle of 2026: one tool reads every row that is newer than 30 days, or lies in the future."""
 GAP_EVERY = 37
 
 PROSE = (
@@ -156,10 +158,11 @@ def _insert_patterns(connection: sqlite3.Connection, rows: int, random: Random, 
 def _patterns(count: int, random: Random, row_bytes: int) -> Iterator[tuple[object, ...]]:
     """Rows in order of id and time: first one of each awkward kind, then one in fifty."""
     pool = _text(random, 65_536 + 2 * row_bytes)
+    rows_per_moment = 1 + count // MOST_MOMENTS
     for n in range(count):
         row_id = 1 + n + n // GAP_EVERY
         if n < AWKWARD_ROWS or n % 50 == 0:
-            yield (row_id, *_awkward(n if n < AWKWARD_ROWS else n // 50, pool[:row_bytes]), _moment(n))
+            yield (row_id, *_awkward(n if n < AWKWARD_ROWS else n // 50, pool[:row_bytes]), _moment(n // rows_per_moment))
             continue
         chance = random.random()
         start = int(chance * 65_536)
@@ -174,7 +177,7 @@ def _patterns(count: int, random: Random, row_bytes: int) -> Iterator[tuple[obje
             "python" if n % 3 else None,
             round(chance * 4, 3) if n % 4 else None,
             error,
-            _moment(n),
+            _moment(n // rows_per_moment),
         )
 
 

@@ -20,12 +20,15 @@ from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger, versions_ever_applied
 from migrator.migration import Answers, Migration
 from migrator.plan import Plan, State, make_plan
+from migrator.readings import expansions
 from migrator.schema import columns_of, own_objects, read_schema
 
 _HEADER, _HEADER_BYTES = b"SQLite format 3\x00", 100
 BACKUPS_SUFFIX = ".backups"
 _ENCODING, _ENCODINGS = slice(56, 60), tuple(n.to_bytes(4, "big") for n in range(4))
 """sqlite.org/fileformat.html#enc; 0 stands in a database without tables."""
+_MOST_EXPANSIONS = 10_000
+"""SQLite takes a second to write out as many, and reads from 200 tables at once at most (sqlite.org/limits.html)."""
 _COPIES_BESIDE = 4
 """Backup, candidate and the two copies that the tools run on."""
 
@@ -96,6 +99,10 @@ def preflight(
                 _check_writable(real, timeout_s)
     except sqlite3.Error as error:
         raise _refusal(real, error, timeout_s) from error
+    except UnicodeDecodeError as error:
+        # What Python makes of an SQLite error that quotes a name which is no text.
+        said = error.object.decode(errors="backslashreplace")
+        raise RefusedError(f"{real} cannot be read: {said}", "repair its schema first: sqlite3's .recover") from error
     pending, backwards = _pending(application, len(applied), to_version)
     given = {a.version: a.answers for a in applied} if backwards else {m.version: answers or Answers() for m in pending}
     plan = make_plan(pending, state, given, reverse=backwards) if pending else None
@@ -196,11 +203,22 @@ def _look(connection: sqlite3.Connection, application: Application) -> tuple[Sta
     _refuse_foreign(state, application, versions_ever_applied(connection, application.name))
     left = own_objects(connection)
     connection.execute("COMMIT")
+    _refuse_endless_views(state)
     if left:
         raise RefusedError(
             f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them"
         )
     return state, applied
+
+
+def _refuse_endless_views(state: State) -> None:
+    """SQLite would write them out inside one call, in which no signal and no deadline is noticed."""
+    for view, count in expansions(state.schema).items():
+        if count > _MOST_EXPANSIONS:
+            raise RefusedError(
+                f"view {view} stands for {count:,} SELECTs, because it names views that name views; nobody can read it",
+                "drop it, or the view below it that it names most often",
+            )
 
 
 def _refuse_foreign(state: State, application: Application, ever_applied: Collection[int]) -> None:

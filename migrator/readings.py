@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
+from migrator.connect import Connection, deadline
 from migrator.ddl import folded, quote, tokens, words
 from migrator.schema import Schema, SchemaObject, is_virtual
 
+_DEADLINE_S = 0.2
+"""For the first row of a virtual table, which may sort all of its content for it."""
 
-def broken_objects(
-    original: sqlite3.Connection, before: Schema, connection: sqlite3.Connection, now: Schema
-) -> list[str]:
+
+def broken_objects(original: Connection, before: Schema, connection: Connection, now: Schema) -> list[str]:
     """The objects that worked on `original` and do not on `connection`, or on other columns, each with its fault."""
     worked, works = _readings(original, before), _readings(connection, now)
     there = _columns(connection, now)
@@ -27,6 +30,36 @@ def broken_objects(
     ]
 
 
+def expansions(schema: Schema) -> dict[str, int]:
+    """How many SELECTs SQLite writes out for each view: views are put in as often as they are named."""
+    views = {folded(o.name): o for o in schema.objects if o.kind == "view"}
+    counts: dict[str, int] = {}
+    named = {name: Counter(_names(view.sql)) for name, view in views.items()}
+    # A view can only name what SQLite found when it was made, or itself in a circle, which SQLite refuses to read.
+    for name in views:
+        _expand(name, named, counts)
+    return {views[name].name: count for name, count in counts.items()}
+
+
+def _expand(name: str, named: Mapping[str, Counter[str]], counts: dict[str, int]) -> None:
+    """Afterwards `counts` has the view and every view below it; by a stack, because they may be many."""
+    under_way: dict[str, list[str]] = {}
+    waiting = [name]
+    while waiting:
+        current = waiting[-1]
+        below = under_way.setdefault(current, [n for n in named[current] if n in named and n != current])
+        missing = [n for n in below if n not in counts and n not in under_way]
+        if missing:
+            waiting.extend(missing)
+            continue
+        waiting.pop()
+        counts.setdefault(current, 1 + sum(named[current][n] * counts.get(n, 1) for n in below))
+
+
+def _names(sql: str) -> Iterator[str]:
+    return (folded(token.name) for token in tokens(sql) if token.name is not None)
+
+
 @dataclass(frozen=True)
 class _Reading:
     """The (table, column) pairs, folded, that a view or trigger reads itself; `fault` where it does not compile."""
@@ -36,14 +69,14 @@ class _Reading:
     fault: str | None = None
 
 
-def _readings(connection: sqlite3.Connection, schema: Schema) -> dict[tuple[str, str], _Reading]:
+def _readings(connection: Connection, schema: Schema) -> dict[tuple[str, str], _Reading]:
     """Every view, trigger and virtual table; one is at fault where a statement that uses it does not compile."""
     found = [o for o in schema.objects if o.kind in ("view", "trigger") or is_virtual(o.sql)]
     named = {folded(o.name) for o in found}
     return {(o.kind, o.name): _reading(connection, o, named - {folded(o.name)}) for o in found}
 
 
-def _reading(connection: sqlite3.Connection, found: SchemaObject, others: Set[str]) -> _Reading:
+def _reading(connection: Connection, found: SchemaObject, others: Set[str]) -> _Reading:
     columns: set[tuple[str, str]] = set()
 
     def note(action: int, table: str | None, column: str | None, database: str | None, reader: str | None) -> int:
@@ -55,13 +88,17 @@ def _reading(connection: sqlite3.Connection, found: SchemaObject, others: Set[st
     fault = None
     statements = _uses(connection, found)
     connection.set_authorizer(note)
-    try:
-        for statement in statements:
-            connection.execute(statement).fetchall()
-    except sqlite3.DatabaseError as error:
-        fault = str(error)
-    finally:
-        connection.set_authorizer(None)
+    with deadline(connection, _DEADLINE_S) as elapsed_s:
+        try:
+            for statement in statements:
+                connection.execute(statement).fetchall()
+        except sqlite3.DatabaseError as error:
+            if connection.arrived is not None:
+                raise
+            # Whose rows have no end, or are many, was read without a fault.
+            fault = None if elapsed_s() > _DEADLINE_S else str(error)
+        finally:
+            connection.set_authorizer(None)
     return _Reading(found.sql, frozenset(columns), fault)
 
 

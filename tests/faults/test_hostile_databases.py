@@ -440,10 +440,6 @@ def test_a_table_of_a_missing_module_is_carried_over(database, module):
     assert attempt(database, "online") == "migrated"
 
 
-def schema_fault(reason):
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 @pytest.mark.parametrize("column", ["type", "name", "sql"])
 def test_a_schema_that_is_no_text_is_refused(database, column):
     with_big(database)
@@ -487,7 +483,6 @@ def test_as_many_columns_as_sqlite_takes_are_copied(database, count):
     attempt(database, "one transaction")
 
 
-@schema_fault("SQLite expands each view as often as it is named, inside prepare, where no signal gets in")
 def test_views_that_double_each_other_end_in_bounded_time(database):
     run_sql(
         database,
@@ -497,7 +492,6 @@ def test_views_that_double_each_other_end_in_bounded_time(database):
     attempt(database, "one transaction", seconds=2)
 
 
-@schema_fault("SELECT * FROM the index sorts all rows of its content; no deadline is set")
 def test_a_full_text_table_over_a_view_without_end_ends_in_bounded_time(database):
     run_sql(
         database,
@@ -596,7 +590,6 @@ def hot_journal(database, names):
     database.with_name("notes.db-journal").write_bytes(header + record + end)
 
 
-@schema_fault("Python cannot decode SQLite's own message, which holds the name: UnicodeDecodeError")
 def test_a_broken_object_whose_name_is_no_text_is_refused(database):
     with_big(database)
     write_schema(database, f"UPDATE sqlite_master SET name = CAST(x'62ff' AS TEXT), sql = 'CREATE TABLE (' {BIG}")

@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install migrate test bench faults lint format types imports house clean venv
+.PHONY: help install migrate test bench faults defects lint format types imports house clean venv
 
 # Each candidate is run, because a name on the PATH may be a stub for a version that is not there.
 SUITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -34,6 +34,9 @@ bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for min
 faults: .venv/test.installed ## kill 2,500 runs beside a writer, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
 	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py
+
+defects: .venv/test.installed ## seed every known defect into a migration and 15 new ones (SEED=n repeats them): which gate says so
+	$(PY) -m tests.faults.defects
 
 lint: .venv/dev.installed ## check style and format (ruff)
 	$(PY) -m ruff check .

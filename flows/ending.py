@@ -123,7 +123,11 @@ class Run:
             self._noting_faults(lambda: restoration.discard(live.database, live.directory))
         else:
             try:
-                report.add_findings(restore(live, type(error).__name__).findings)
+                restored = restore(live, type(error).__name__)
+                report.add_findings(restored.findings)
+                if report.promoted is not None and restored.how == "unchanged":
+                    # The ledger, which says what a run promoted, has lost it: nothing was reversed.
+                    raise RestoreError(f"{live.database} holds what was promoted, and its ledger does not know the run")
             except BaseException as second:
                 report.outcome, failure = RESTORE_FAILED, self._both(error, second)
                 report.error = str(failure)

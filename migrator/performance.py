@@ -84,7 +84,7 @@ def _measured(scratch: Scratch, probe: Probe, compare: bool) -> Latency:
     for _ in range(_MEASUREMENTS):
         before, after = _interleaved(scratch, probe, compare)
         latency = Latency(
-            probe.tool, _percentile(after, 50), _percentile(after, 95), _percentile(before, 95) if before else None
+            probe.tool, percentile(after, 50), percentile(after, 95), percentile(before, 95) if before else None
         )
         slower = latency.before_p95_ms is not None and latency.p95_ms > max(
             _WORSE_FACTOR * latency.before_p95_ms, latency.before_p95_ms + _WORSE_MS
@@ -106,8 +106,8 @@ def _interleaved(scratch: Scratch, probe: Probe, compare: bool) -> tuple[list[fl
     started = time.monotonic()
     while len(after) < _CALLS and (len(after) < _CALLS_AT_LEAST or time.monotonic() - started < _CALLS_MAX_S):
         if compare:
-            before.append(_timed_ms(scratch.before, probe))
-        after.append(_timed_ms(scratch.after, probe))
+            before.append(timed_ms(scratch.before, probe))
+        after.append(timed_ms(scratch.after, probe))
         if len(after) >= _CALLS_AT_LEAST and max(after) <= BUDGET_MS and not (before and _is_slower(after, before)):
             # Not even the slowest call is near a limit: more of them would tell nothing else.
             break
@@ -118,31 +118,32 @@ def _is_slower(after: Sequence[float], before: Sequence[float]) -> bool:
     return max(after) > max(_WORSE_FACTOR * min(before), min(before) + _WORSE_MS)
 
 
-def _timed_ms(path: Path, probe: Probe) -> float:
+def timed_ms(path: Path, probe: Probe) -> float:
+    """How long one call takes, with the opening of its connection and the rollback, as the application's calls do."""
     started = time.perf_counter()
     with rolled_back(path) as connection:
         call(probe, connection)
     return 1000 * (time.perf_counter() - started)
 
 
-def _percentile(values: Sequence[float], percent: int) -> float:
+def percentile(values: Sequence[float], percent: int) -> float:
     """Nearest rank (NIST/SEMATECH e-Handbook, 7.2.6.2)."""
     ordered = sorted(values)
     return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
 
 
 def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]:
-    indexed = frozenset(p.table.casefold() for p in scratch.plan.tables if p.indexes)
+    indexed = {p.table.casefold(): p.table for p in scratch.plan.tables if p.indexes}
     declared = {index_name(i) for p in scratch.plan.tables for i in p.indexes}
     used: set[str] = set()
     for probe in probes:
-        for statement, details in _query_plans(scratch.after, probe):
+        for statement, details in query_plans(scratch.after, probe):
             for detail in details:
                 used.update(_INDEX_USED.findall(detail))
-                table = _scanned(statement, detail, indexed)
+                table = scanned(statement, detail, frozenset(indexed))
                 if table is not None:
                     raise ValidationError(
-                        f"tool {probe.tool} reads all of {table} although the migration gives it indexes: "
+                        f"tool {probe.tool} reads all of {indexed[table]} although the migration gives it indexes: "
                         f"{' '.join(statement.split())[:200]}; live unchanged",
                         "add an index for this query to the migration",
                     )
@@ -150,7 +151,7 @@ def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]
         yield Finding("index_unused", f"no tool uses index {name}")
 
 
-def _scanned(statement: str, detail: str, tables: frozenset[str]) -> str | None:
+def scanned(statement: str, detail: str, tables: frozenset[str]) -> str | None:
     """Which of `tables` a line of the statement's query plan reads in full; the plan names it by its alias."""
     found = _READ_IN_FULL.fullmatch(detail)
     if found is None:
@@ -161,7 +162,7 @@ def _scanned(statement: str, detail: str, tables: frozenset[str]) -> str | None:
     return next(iter(tables & {name, *aliased}), None)
 
 
-def _query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
+def query_plans(path: Path, probe: Probe) -> Iterator[tuple[str, list[str]]]:
     """The statements of one call, each with the lines of its query plan (sqlite.org/eqp.html)."""
     statements: list[str] = []
     with rolled_back(path) as connection:
@@ -185,9 +186,20 @@ def _check_memory(path: Path, probes: Sequence[Probe], seconds: float) -> None:
     calls = _call_for(seconds * 2 / 3, path, probes)
     grown = _resident_bytes() - baseline
     if grown > _LEAK_BYTES:
+        most = max(probes, key=lambda probe: _growth(path, probe, calls // len(probes)))
         raise ValidationError(
-            f"memory grew by {grown:,} bytes over {calls} calls of the tools; live unchanged", "look for a leak"
+            f"memory grew by {grown:,} bytes over {calls} calls of the tools, and most with tool {most.tool}; "
+            "live unchanged",
+            "look for a leak",
         )
+
+
+def _growth(path: Path, probe: Probe, calls: int) -> int:
+    """By how many bytes the process grows with as many more calls of one tool."""
+    before = _resident_bytes()
+    for _ in range(calls):
+        timed_ms(path, probe)
+    return _resident_bytes() - before
 
 
 def _call_for(seconds: float, path: Path, probes: Sequence[Probe]) -> int:
@@ -195,7 +207,7 @@ def _call_for(seconds: float, path: Path, probes: Sequence[Probe]) -> int:
     started, rounds = time.monotonic(), 0
     while probes and (rounds == 0 or time.monotonic() - started < seconds):
         for probe in probes:
-            _timed_ms(path, probe)
+            timed_ms(path, probe)
         rounds += 1
     return rounds * len(probes)
 

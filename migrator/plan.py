@@ -106,12 +106,16 @@ def make_plan(
     """
     ordered = tuple(sorted(migrations, key=lambda m: m.version, reverse=reverse))
     plans: list[TablePlan] = []
-    for migration in ordered:
-        for change in reversed(migration.changes) if reverse else migration.changes:
-            way = directed(change, reverse=reverse, exactly=exactly)
-            plan = _table_plan(way, migration.version, state, answers[migration.version])
-            plans.append(plan)
-            state = _after(state, plan)
+    changes = [(m.version, c) for m in ordered for c in (reversed(m.changes) if reverse else m.changes)]
+    last = {folded(change.table): change for _, change in changes}
+    for version, change in changes:
+        way = directed(change, reverse=reverse, exactly=exactly)
+        if change is not last[folded(change.table)]:
+            # Only the last of a table's changes leads to the text that was there; those before it give values back.
+            way = replace(way, exact=None)
+        plan = _table_plan(way, version, state, answers[version])
+        plans.append(plan)
+        state = _after(state, plan)
     return Plan(ordered, reverse, answers, _with_indexes_once(plans), state)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migrator.application import Application
 from migrator.connect import opened
+from migrator.ddl import words
 from migrator.errors import VerificationError
 from migrator.findings import Finding
 from migrator.inspection import foreign_key_violations, integrity_faults
 from migrator.ledger import read_ledger, read_run
 from migrator.preflight import read_state
 from migrator.promotion import Promoted
+from migrator.schema import columns_of, read_schema
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def verify_live(promoted: Promoted) -> Verified:
     """
     inspection = promoted.candidate.inspection
     live = inspection.backup.live
-    return verify(live.database, live.application, live.run_id, inspection.violations)
+    verified = verify(live.database, live.application, live.run_id, inspection.violations)
+    fallen = tuple(_fallen_marks(live.database, inspection.backup.path))
+    return replace(verified, findings=(*verified.findings, *fallen))
 
 
 def verify(
@@ -84,6 +88,21 @@ def verify(
             Finding("schema_changed_since", f"the application made {name}") for name in sorted(now.keys() - promoted)
         ]
         return Verified(len(applied), (*made, *_new_violations(connection, violations_before)))
+
+
+def _fallen_marks(database: Path, backup: Path) -> Iterator[Finding]:
+    """AUTOINCREMENT marks below those of the backup, of tables that still have one: no write to the rows lowers it."""
+    with opened(backup, read_only=True) as original, opened(database, read_only=True) as connection:
+        was, now = (_marks(c) for c in (original, connection))
+        tables = [o for o in read_schema(connection).objects if o.kind == "table" and "autoincrement" in words(o.sql)]
+    for table in (t.name for t in tables):
+        if now.get(table, 0) < was.get(table, 0):
+            yield Finding("mark_fell_since", f"the AUTOINCREMENT mark of {table} fell: ids may be given again")
+
+
+def _marks(connection: sqlite3.Connection) -> dict[str, int]:
+    there = columns_of(connection, "sqlite_sequence")
+    return dict(connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()) if there else {}
 
 
 def _new_violations(connection: sqlite3.Connection, before: Mapping[str, int] | None) -> tuple[Finding, ...]:

@@ -189,6 +189,24 @@ def test_an_interrupted_look_at_a_live_that_is_not_sound_reverses(demo: Path, mo
     assert content(demo)[0] == fingerprint
 
 
+def test_a_run_that_the_ledger_lost_after_the_commit_is_not_called_restored(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = verification.verify_live
+
+    def verify_live(promoted: Any) -> Any:
+        with contextlib.closing(sqlite3.connect(demo, isolation_level=None)) as connection:
+            connection.execute("DROP TABLE _sqlite_migrations")
+            connection.execute("DROP TABLE _migration_history")
+        return verify(promoted)
+
+    monkeypatch.setattr(verification, "verify_live", verify_live)
+    ended = run(demo)
+    assert (ended.report.outcome, ended.report.exit_code) == ("restore_failed", 3)
+    assert "holds what was promoted, and its ledger does not know the run" in str(ended.report.error)
+    assert columns(demo) == COLUMNS_AFTER
+
+
 @pytest.mark.parametrize("place", ["the report", "the clean-up"])
 def test_after_the_commit_a_failure_is_a_finding(demo: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "the report":

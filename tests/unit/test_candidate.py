@@ -230,10 +230,12 @@ TWICE = notes_application(migration(), migration(SECOND, version=2, tools=()), p
 
 
 def test_two_migrations_of_one_table_go_in_one_run(database):
+    before = rows(database, "SELECT * FROM notes ORDER BY id")
     migrate(database, TWICE)
     assert "'few'" in rows(database, "SELECT sql FROM sqlite_master WHERE name = 'notes'")[0][0]
     migrate(database, TWICE, to_version=0)
     assert columns(database) == ["id", "body", "mood", "place"]
+    assert rows(database, "SELECT * FROM notes ORDER BY id") == before
 
 
 def test_a_value_that_only_the_second_migration_does_not_know_is_refused_with_live_untouched(database):

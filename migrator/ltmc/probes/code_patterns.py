@@ -49,7 +49,9 @@ def log_code_attempt(connection: sqlite3.Connection) -> None:
     """
     create_tables(connection)
     tags = ["sqlite", "größe"]
-    full = _log(connection, function_name=OWN_FUNCTION, execution_time_ms=1005, tags=json.dumps(tags))
+    # Four texts that look like numbers: a column of another type would not give them back as they were written.
+    texts = {"function_name": "0042", "file_name": "1e3", "module_name": "1.50", "error_message": "007"}
+    full = _log(connection, **texts, execution_time_ms=1005, tags=json.dumps(tags))
     bare = _log(connection, file_name=None, module_name=None, result="partial", error_message=None)
     (stored_tags, vector_id), (bare_tags, bare_vector_id) = (
         _tags_and_vector_id(connection, pattern[0]) for pattern in (full, bare)

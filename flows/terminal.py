@@ -149,6 +149,9 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         repaired = sum(t.before == "failed" and t.after == "passed" for t in report.tools)
         passed = f"{tools['passed']} passed ({repaired} of them failed before)"
         yield "tools", f"{passed}, {tools['failed']} failed, {tools['skipped']} skipped"
+    if report.tool_server is not None:
+        after = [row.after for row in report.tool_server.rows]
+        yield "tool server", ", ".join(f"{after.count(status)} {status}" for status in ("passed", "failed", "skipped"))
     if report.latencies:
         slowest = max(report.latencies, key=lambda entry: entry.p95_ms)
         yield "slowest tool", f"{slowest.tool}, p95 {slowest.p95_ms:.1f} ms of 500 ms"

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.ledger import LEDGER_TABLES
 from migrator.migration import Migration
 from migrator.probes import Probe
+from migrator.tool_server.calls import ServerTools
 
 
 @dataclass(frozen=True)
 class Application:
-    """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database."""
+    """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database; `server_tools`
+    is how the tools are called in the application's own server."""
 
     name: str
     migrations: tuple[Migration, ...]
     probes: tuple[Probe, ...]
     make_demo: Callable[[Path, int], None]
+    server_tools: ServerTools = field(default_factory=ServerTools)
 
     @property
     def own_tables(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.backup import Backup
 from migrator.files import write_private
@@ -15,6 +16,10 @@ from migrator.preflight import Live
 from migrator.promotion import Promoted
 from migrator.quick_check import ToolState
 from migrator.tools import ToolResult
+
+if TYPE_CHECKING:
+    # What it imports takes longer than an answer that needs none of it.
+    from migrator.tool_server.validation import ServerValidation
 
 MIGRATED, UP_TO_DATE, PLANNED = "migrated", "up_to_date", "planned"
 RESTORED, REFUSED, RESTORE_FAILED = "restored", "refused", "restore_failed"
@@ -54,6 +59,7 @@ class Report:
     tools: list[ToolResult] = field(default_factory=list)
     tool_changes: list[ToolState] = field(default_factory=list)
     latencies: tuple[Latency, ...] = ()
+    tool_server: ServerValidation | None = None
     plan: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
 
@@ -92,6 +98,7 @@ class Report:
             "backup": None if self.backup is None else {"path": str(self.backup.path), "sha256": self.backup.sha256},
             "steps": [asdict(s) for s in self.steps],
             "tools": self.tool_rows(),
+            "tool_server": None if self.tool_server is None else self.tool_server.as_json(),
             "tool_changes": [asdict(s) for s in self.tool_changes],
             "promote": None
             if self.promoted is None

@@ -8,7 +8,11 @@ from migrator import performance, tools
 from migrator.candidate import Candidate
 from migrator.performance import MEMORY_S, Performance
 from migrator.probes import Probe
+from migrator.tool_server import validation as server_validation
+from migrator.tool_server.calls import ServerTools
+from migrator.tool_server.validation import ServerValidation
 from migrator.tools import Scratch, ToolFailedError, ToolResult
+from tasks.cancellation import raise_if_cancelled
 from tasks.record import current_report, progress
 from tasks.step import step
 
@@ -56,3 +60,17 @@ def check_performance(scratch: Scratch, probes: Sequence[Probe], results: Sequen
     measured = performance.check_performance(scratch, probes, results, progress("check_performance"), MEMORY_S)
     current_report.get().latencies = measured.latencies
     return measured
+
+
+@step("validate the tool server")
+def validate_tool_server(scratch: Scratch, command: str, server_tools: ServerTools) -> ServerValidation:
+    moved = progress("validate_tool_server")
+
+    def before_tool(done: int, total: int) -> None:
+        raise_if_cancelled()
+        moved(done, total)
+
+    validation = server_validation.validate_tool_server(scratch, command, server_tools, before_tool)
+    current_report.get().tool_server = validation
+    validation.raise_failure()
+    return validation

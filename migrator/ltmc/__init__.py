@@ -5,6 +5,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.ltmc.demo import make_demo
 from migrator.ltmc.probes import CATALOGUE
+from migrator.ltmc.tool_calls import SERVER_TOOLS
 from migrator.migration import load_migrations
 
 LTMC = Application(
@@ -12,4 +13,5 @@ LTMC = Application(
     migrations=load_migrations(Path(__file__).parent / "migrations"),
     probes=CATALOGUE,
     make_demo=make_demo,
+    server_tools=SERVER_TOOLS,
 )

@@ -160,9 +160,9 @@ def _patterns(count: int, random: Random, row_bytes: int) -> Iterator[tuple[obje
     pool = _text(random, 65_536 + 2 * row_bytes)
     rows_per_moment = 1 + count // MOST_MOMENTS
     for n in range(count):
-        row_id = 1 + n + n // GAP_EVERY
+        row_id, moment = 1 + n + n // GAP_EVERY, _moment(n // rows_per_moment)
         if n < AWKWARD_ROWS or n % 50 == 0:
-            yield (row_id, *_awkward(n if n < AWKWARD_ROWS else n // 50, pool[:row_bytes]), _moment(n // rows_per_moment))
+            yield (row_id, *_awkward(n if n < AWKWARD_ROWS else n // 50, pool[:row_bytes]), moment)
             continue
         chance = random.random()
         start = int(chance * 65_536)
@@ -177,7 +177,7 @@ def _patterns(count: int, random: Random, row_bytes: int) -> Iterator[tuple[obje
             "python" if n % 3 else None,
             round(chance * 4, 3) if n % 4 else None,
             error,
-            _moment(n // rows_per_moment),
+            moment,
         )
 
 

@@ -1,0 +1,108 @@
+"""What a tool server may do wrong, by name: `FAULT[@SIDE]`, where SIDE is the copy (before, after) on which it does."""
+
+import itertools
+import os
+import sqlite3
+import sys
+import threading
+from functools import wraps
+from pathlib import Path
+
+from ltmc_tools import LEFT_OPEN, TOOLS, now, tool
+
+CALLS = itertools.count(1)
+SLOW_CALLS = itertools.count(1)
+SLOW_S, SLOW_AT_FIRST = 0.55, 4
+CRASHES_ON_CALL, CRASH_CODE = 7, 3
+FLOOD_LINES, LINE_BYTES = 2000, 20_000
+
+
+def chosen(arguments: list[str]) -> str:
+    """The fault that holds on this copy; '' without one."""
+    fault, _, side = (arguments[0] if arguments else "").partition("@")
+    return fault if side in ("", Path(os.environ["DB_PATH"]).parent.name) else ""
+
+
+def at_start(fault: str) -> None:
+    """Noise before the first message, as the application makes it, and what goes wrong before it."""
+    print("Loading the model.", flush=True)
+    print("the server of the tests starts", file=sys.stderr, flush=True)
+    if fault == "crash_at_start":
+        print("no module named faiss", file=sys.stderr)
+        sys.exit(1)
+    if fault == "hang_at_start":
+        threading.Event().wait()
+    if fault == "flood":
+        for _ in range(FLOOD_LINES):
+            print("x" * LINE_BYTES)
+    if fault == "flood_without_end":
+        while True:
+            sys.stdout.write("x" * LINE_BYTES)
+    if fault == "keep_other":
+        # Not by Python's sqlite3, which is watched from inside.
+        os.open(sys.argv[-1], os.O_RDONLY)
+    if fault == "keep_open":
+        LEFT_OPEN.append(sqlite3.connect(sys.argv[-1]))
+        LEFT_OPEN[-1].execute("SELECT count(*) FROM sqlite_master").fetchone()
+        LEFT_OPEN[-1].execute("BEGIN")
+    if fault == "extra":
+        add_unknown_tools()
+    if fault == "missing":
+        del TOOLS["list_todos"]
+
+
+def add_unknown_tools() -> None:
+    @tool
+    def count_todos(least: int, kind: str = "all") -> dict[str, object]:
+        return {"success": True, "count": TOOLS["list_todos"]()["count"], "least": least}
+
+    @tool
+    def forget_todos(title: str) -> dict[str, object]:
+        raise AssertionError("a destructive tool was called")
+
+
+def faulty(name: str, fault: str):
+    """The tool as the server calls it."""
+    function = TOOLS[name]
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        number = next(CALLS)
+        if fault == "crash" and number == CRASHES_ON_CALL:
+            print(f"call {number} was too much", file=sys.stderr, flush=True)
+            os._exit(CRASH_CODE)
+        if fault == "crash_in_todos" and name == "list_todos":
+            print("no todos today", file=sys.stderr, flush=True)
+            os._exit(CRASH_CODE)
+        if fault == "hang" and name == "list_todos":
+            threading.Event().wait()
+        if fault == "slow_at_first" and name == "list_todos" and next(SLOW_CALLS) <= SLOW_AT_FIRST:
+            threading.Event().wait(SLOW_S)
+        if fault == "slow" and name == "list_todos":
+            threading.Event().wait(SLOW_S)
+        if fault == "lie":
+            return {"success": True}
+        if fault == "lie_about_todo" and name == "add_todo":
+            return {"success": True, "todo_id": 1_000_000, "message": "added"}
+        if fault == "error_beside_success" and name == "list_todos":
+            return {**function(*args, **kwargs), "error": "half of the todos could not be read"}
+        if fault == "flood" and name == "list_todos":
+            for _ in range(FLOOD_LINES):
+                print("x" * LINE_BYTES)
+        if fault == "open_other" and name == "list_todos":
+            sqlite3.connect(sys.argv[-1])
+        if fault == "read_other" and name == "list_todos":
+            Path(sys.argv[-1]).read_bytes()
+        if fault == "lock" and name == "add_todo":
+            return add_todo_and_keep_the_lock(**kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def add_todo_and_keep_the_lock(title: str, description: str, priority: str) -> dict[str, object]:
+    connection = sqlite3.connect(os.environ["DB_PATH"])
+    insert = "INSERT INTO Todos (title, description, priority, completed, created_at) VALUES (?, ?, ?, 0, ?)"
+    todo_id = connection.execute(insert, (title, description, priority, now())).lastrowid
+    LEFT_OPEN.append(connection)
+    return {"success": True, "todo_id": todo_id, "message": "added"}

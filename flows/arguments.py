@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,10 @@ M = TypeVar("M", bound=BaseModel)
 
 DEMO_ROWS = 1000
 _METAVARS = {"map_result": "VALUE=RESULT", "to": "VERSION", "max_lock_ms": "N", "backup_dir": "DIR", "report": "FILE"}
+_METAVARS |= dict.fromkeys(("keep_last", "keep_daily", "keep_weekly"), "N")
+_METAVARS |= {"max_bytes": "SIZE", "copy_to": "URL", "remote": "URL", "backup": "PATH|URL"}
+_METAVARS |= {"tool_server": "COMMAND"}
+_METAVARS |= {"docs": "DIR", "logs": "FILE"}
 
 
 class UsageError(RefusedError):
@@ -35,6 +40,10 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
         option = "--" + name.replace("_", "-")
         if field.annotation is bool:
             parser.add_argument(option, action="store_true", help=field.description)
+        elif field.annotation == list[Path]:
+            parser.add_argument(
+                option, action="extend", nargs="+", metavar=_METAVARS.get(name, "PATH"), help=field.description
+            )
         else:
             action = "append" if get_origin(field.annotation) is list else "store"
             parser.add_argument(option, action=action, metavar=_METAVARS.get(name, "PATH"), help=field.description)

@@ -21,8 +21,8 @@ from migrator.journal_mode import kept_open
 from migrator.ltmc import LTMC
 from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
 from tasks.promote import promote, remove_old, verify_live
-from tasks.protect import back_up, inspect, preflight, recover
-from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tools
+from tasks.protect import back_up, copy_off_machine, inspect, preflight, recover
+from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tool_server, validate_tools
 from tasks.rehearse import add_column, convert_data, create_indexes, rebuild_table, stage
 from tasks.report import report
 
@@ -61,12 +61,16 @@ def migrate(request: MigrationRequest) -> Any:
                 tools = validate_tools(scratch, LTMC.probes)
                 check_constraints(scratch)
                 performance = check_performance(scratch, LTMC.probes, tools)
+                if request.tool_server is not None:
+                    validate_tool_server(scratch, request.tool_server, LTMC.server_tools)
                 report("the rehearsal")
 
                 promoted = promote(candidate, performance, request.max_lock_ms)
                 verify_live(promoted)
                 if promoted.strategy == "online":
                     remove_old(promoted)
+            if request.copy_to is not None:
+                copy_off_machine(backup, request.copy_to)
             return run.end(MIGRATED)
         except BaseException as error:
             return run.end_badly(error)

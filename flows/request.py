@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from migrator.backup import MAX_LOCK_MS
+from migrator.backups.retention import Rules
+from migrator.backups.store import fault_of
+from migrator.errors import RefusedError
 from migrator.files import is_text
 from migrator.migration import Answers
+from migrator.preflight import BACKUPS_SUFFIX
+from migrator.tool_server.server import parse_tool_server, refuse_what_cannot_start
+
+T = TypeVar("T")
 
 
 def default_database() -> Path:
@@ -21,6 +28,14 @@ def default_database() -> Path:
 def real_file(database: Path) -> Path:
     """The file that a symlink leads to: locks, journals and backups belong to it."""
     return Path(os.path.realpath(database))
+
+
+def _url(given: T) -> T:
+    """What is given, where it is none or a URL that holds no credentials; the error does not repeat it."""
+    fault = fault_of(given) if isinstance(given, str) else None
+    if fault is not None:
+        raise ValueError(fault)
+    return given
 
 
 class MigrationRequest(BaseModel):
@@ -44,6 +59,12 @@ class MigrationRequest(BaseModel):
         None, description="Where backups go. Default: DATABASE.backups beside the database."
     )
     report: Path | None = Field(None, description="Also write the report as JSON to this file.")
+    tool_server: str | None = Field(
+        None,
+        title="Tool server",
+        description="The command that starts the application's tool server, which is then tried on copies: "
+        "'COMMAND...' (MCP on stdin and stdout) or 'http://127.0.0.1:PORT COMMAND...' (JSON-RPC at /jsonrpc).",
+    )
     max_lock_ms: float = Field(
         MAX_LOCK_MS,
         gt=0,
@@ -60,12 +81,29 @@ class MigrationRequest(BaseModel):
     null_duplicate_vector_ids: bool = Field(
         False, description="Of rows that share a vector id, only the one with the lowest id keeps it."
     )
+    copy_to: str | None = Field(
+        None,
+        title="Copy to",
+        description="After the migration, copy its backup to this URL (file:///.., s3://..); a failure is a note.",
+    )
+
+    _is_url = field_validator("copy_to")(_url)
 
     @field_validator("backup_dir", "report")
     @classmethod
     def _is_text(cls, given: Path | None) -> Path | None:
         if given is not None and not is_text(given):
             raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
+        return given
+
+    @field_validator("tool_server")
+    @classmethod
+    def _can_be_started(cls, given: str | None) -> str | None:
+        if given is not None:
+            try:
+                refuse_what_cannot_start(parse_tool_server(given))
+            except RefusedError as error:
+                raise ValueError(str(error)) from None
         return given
 
     @field_validator("map_result")
@@ -103,7 +141,8 @@ class MigrationRequest(BaseModel):
 
 
 class RestoreRequest(BaseModel):
-    """Put a backup in the place of a database, after saving its present state."""
+    """Put a backup in the place of a database, after saving its present state. --list shows the backups there are; its
+    own options are in --list --help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,9 +150,162 @@ class RestoreRequest(BaseModel):
         default_factory=default_database,
         description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
     )
-    backup: Path = Field(description="The backup.db to go back to.")
+    backup: Path | str = Field(description="The backup.db to go back to, or the URL of one off the machine.")
     discard_later_writes: bool = Field(
         False, description="Go back although the database holds rows or a schema that the backup has not."
+    )
+
+    @field_validator("backup")
+    @classmethod
+    def _is_path_or_url(cls, given: Path | str) -> Path | str:
+        return _url(given) if "://" in str(given) else Path(given)
+
+    @property
+    def real_database(self) -> Path:
+        return real_file(self.database)
+
+
+class ListRequest(BaseModel):
+    """Show the backups of a database, newest first, and the copies of them off the machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Path = Field(
+        default_factory=default_database,
+        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
+    )
+    backup_dir: Path | None = Field(
+        None, description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."
+    )
+    remote: str | None = Field(None, description="The URL under which copies were put with --copy-to.")
+    verify: bool = Field(False, description="Read every backup and compare it with the hash in its manifest.")
+
+    _is_url = field_validator("remote")(_url)
+
+    @property
+    def real_database(self) -> Path:
+        return real_file(self.database)
+
+
+class BackupsRequest(BaseModel):
+    """Remove the backups of a database that no rule keeps, and first copy those that stay off the machine.
+
+    Kept whatever the rules: the newest verified backup, what a killed run needs, the backup from before the newest
+    migration in force, and for 30 days what a restore saved.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Path = Field(
+        default_factory=default_database,
+        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
+    )
+    backup_dir: Path | None = Field(
+        None, description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."
+    )
+    keep_last: int | None = Field(None, ge=0, description="Keep the N newest ones.")
+    keep_daily: int | None = Field(
+        None, ge=0, description="Keep the newest one of each of the last N days that have one."
+    )
+    keep_weekly: int | None = Field(
+        None, ge=0, description="Keep the newest one of each of the last N weeks (ISO, UTC) that have one."
+    )
+    max_bytes: ByteSize | None = Field(
+        None,
+        ge=0,
+        description="Of what the rules keep, remove the oldest until no more than this is left, such as 20GB.",
+    )
+    copy_to: str | None = Field(
+        None, description="The URL under which each one that stays gets a copy: file:///.., s3://.."
+    )
+    dry_run: bool = Field(False, description="Show what would stay and what would go.")
+
+    _is_url = field_validator("copy_to")(_url)
+
+    @property
+    def real_database(self) -> Path:
+        return real_file(self.database)
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.keep_last, self.keep_daily, self.keep_weekly, self.max_bytes)
+
+
+class VerifyRequest(BaseModel):
+    """Check whether a database is healthy, without writing to it, and keep what was found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Path = Field(
+        default_factory=default_database,
+        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
+    )
+    backup_dir: Path | None = Field(
+        None, description="Where the history and the report are kept. Default: DATABASE.backups beside the database."
+    )
+    report: Path | None = Field(
+        None, description="Write the report (.html, and beside it .json) here. Default: health.html beside the history."
+    )
+    max_lock_ms: float = Field(
+        MAX_LOCK_MS,
+        gt=0,
+        title="Longest lock (ms)",
+        description="How many milliseconds the application's writes may have to wait.",
+    )
+    accept_speed: bool = Field(
+        False, description="Take the tools' speed of today for the normal one: a slowdown is no fault any more."
+    )
+
+    @field_validator("backup_dir", "report")
+    @classmethod
+    def _is_text(cls, given: Path | None) -> Path | None:
+        if given is not None and not is_text(given):
+            raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
+        return given
+
+    @field_validator("report")
+    @classmethod
+    def _is_html(cls, given: Path | None) -> Path | None:
+        if given is not None and given.suffix != ".html":
+            raise ValueError(f"{str(given)!r} does not end in .html")
+        return given
+
+    @property
+    def real_database(self) -> Path:
+        return real_file(self.database)
+
+    @property
+    def folder(self) -> Path:
+        """Where the history is kept, and where snapshots are made."""
+        if self.backup_dir is not None:
+            return self.backup_dir.resolve()
+        return self.real_database.with_name(self.real_database.name + BACKUPS_SUFFIX)
+
+
+class CheckRequest(BaseModel):
+    """Show the migrations of a database, what the next run would do, and what is not as it should be; change nothing.
+
+    Exit code 0: all is as it should be, also where a migration is pending. 2: something is not. 1: it could not be
+    told.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Path = Field(
+        default_factory=default_database,
+        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
+    )
+    max_lock_ms: float = Field(
+        MAX_LOCK_MS,
+        gt=0,
+        title="Longest lock (ms)",
+        description="How many milliseconds the application's writes may have to wait.",
+    )
+    docs: Path | None = Field(None, description="Write the schema's documentation to DIR/schema.md.")
+    logs: list[Path] = Field(
+        default_factory=list,
+        description="Logs of the application, packed or not: count the columns and tables that it has missed since the "
+        "last promotion. A time without a zone in them is this machine's local time (TZ).",
     )
 
     @property

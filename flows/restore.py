@@ -7,10 +7,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
+from flows import listing
 from flows.arguments import UsageError, parse
 from flows.request import RestoreRequest
 from flows.terminal import Stream
+from migrator.backups.off_machine import download
+from migrator.backups.store import CopyError
 from migrator.errors import RefusedError, RestoreError
 from migrator.lock import locked
 from migrator.report import REFUSED, RESTORE_FAILED
@@ -23,10 +27,12 @@ _EXIT_CODES = {_DONE: 0, _SAME: 0, REFUSED: 2, RESTORE_FAILED: 3}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Restores; prints what was done; returns 0 restored, 2 refused with nothing changed, 3 failed.
+    """Restores; prints what was done; returns 0 restored, 2 refused with nothing changed, 3 failed. Or lists.
 
     Ctrl-C and SIGTERM refuse the order until the database is changed; from then on they are only noted.
     """
+    if "--list" in arguments:
+        return listing.main(arguments)
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     end_as_ctrl_c_does()
     with ExitStack() as to_the_end:
@@ -64,10 +70,11 @@ def restore(request: RestoreRequest, before_change: Callable[[], object] = lambd
     result = _result(str(database), str(request.backup))
     try:
         with locked(database):
-            returned = return_to_backup(database, request.backup, request.discard_later_writes, before_change)
+            backup = request.backup if isinstance(request.backup, Path) else download(request.backup, database)
+            returned = return_to_backup(database, backup, request.discard_later_writes, before_change)
         result["outcome"] = _SAME if returned.present is None else _DONE
         result["present"] = None if returned.present is None else str(returned.present)
-    except RefusedError as error:
+    except (RefusedError, CopyError) as error:
         result.update(outcome=REFUSED, error=str(error))
     except (sqlite3.Error, OSError) as error:
         result.update(outcome=REFUSED, error=f"{database} cannot be read now ({error}); nothing was changed; try again")

@@ -10,6 +10,8 @@ from migrator import inspection, restoration
 from migrator import preflight as preflights
 from migrator.application import Application
 from migrator.backup import Backup
+from migrator.backups import off_machine
+from migrator.backups.off_machine import Copied
 from migrator.inspection import Inspection
 from migrator.preflight import Live
 from migrator.restoration import Recovered
@@ -36,3 +38,8 @@ def back_up(live: Live, max_lock_ms: float) -> Backup:
 @step("inspect the backup")
 def inspect(backup: Backup) -> Inspection:
     return inspection.inspect(backup)
+
+
+@step("copy the backup to {url}")
+def copy_off_machine(backup: Backup, url: str) -> Copied:
+    return off_machine.copy_off_machine(backup.path.parent, backup.live.database, url)

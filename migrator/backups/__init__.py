@@ -1,0 +1,1 @@
+"""The backups of a database over time: which there are, which go, and copies off the machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -46,8 +47,11 @@ def create_private(path: Path, database: Path) -> None:
 def write_private(path: Path, text: str, database: Path | None = None, mode: int = 0o600) -> None:
     """Afterwards `path` holds `text` and is on the disk; the old file or the new one, never half of it.
 
-    With `database`, the file belongs to that one's owner.
+    With `database`, the file belongs to that one's owner. Raises FileExistsError where a device, a pipe or a directory
+    has the name: root would put a file in the place of /dev/null.
     """
+    if os.path.lexists(path) and not (path.is_symlink() or path.is_file()):
+        raise FileExistsError(errno.EEXIST, "it is no ordinary file", str(path))
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     try:

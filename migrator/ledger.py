@@ -49,7 +49,16 @@ _CREATE = (
 
 _NEEDED = {
     "_sqlite_migrations": {"id", "migration_set", "name", "applied_at"},
-    "_migration_history": {"id", "migration_set", "version", "run_id", "answers", "reversed_by", "schema_reversed"},
+    "_migration_history": {
+        "id",
+        "migration_set",
+        "version",
+        "checksum",
+        "run_id",
+        "answers",
+        "reversed_by",
+        "schema_reversed",
+    },
 }
 
 WriteLedger = Callable[[sqlite3.Connection, float, int], None]

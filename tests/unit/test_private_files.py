@@ -12,7 +12,7 @@ import pytest
 
 from migrator import rehearsal
 from migrator.errors import MigratorError, RefusedError
-from migrator.files import make_directory, remove_tree
+from migrator.files import make_directory, remove_tree, write_private
 from migrator.journal import Journal, journal_path, read_journal, write_journal
 from migrator.lock import lock_path, locked
 from migrator.preflight import preflight
@@ -314,3 +314,13 @@ def test_a_pipe_in_the_place_of_the_journal_is_refused_without_waiting(database)
 
     with pytest.raises(RefusedError):
         in_child(read)
+
+
+def test_a_text_never_takes_the_place_of_a_pipe_or_a_directory(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(FileExistsError, match="no ordinary file"):
+            write_private(tmp_path / name, "text")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -1,0 +1,162 @@
+"""What a database is, what a run would do to it, and what is not as it should be. Only reads, and needs no Prefect."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flows.arguments import UsageError, parse
+from flows.check_text import lines_of
+from flows.request import CheckRequest
+from flows.terminal import Stream
+from migrator.check.application_logs import count_missing
+from migrator.check.description import describe
+from migrator.check.documentation import document
+from migrator.check.marked_file import write_marked
+from migrator.check.promotions import Ledger
+from migrator.check.status import Status, look
+from migrator.connect import opened
+from migrator.errors import MigratorError
+from migrator.ltmc import LTMC
+from migrator.script import promotion_steps
+from migrator.signals import end_as_ctrl_c_does
+
+CLEAN, DRIFT, ERROR = "clean", "drift", "error"
+EXIT_CODES = {CLEAN: 0, DRIFT: 2, ERROR: 1}
+DOCUMENT = "schema.md"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints what was found; returns 0 clean, also where something is pending, 2 drift or a mismatch, 1 an error."""
+    out, err = Stream(sys.stdout), Stream(sys.stderr)
+    end_as_ctrl_c_does()
+    result = _answer(arguments)
+    if "--json" in arguments:
+        print(json.dumps(result, indent=2), file=out)
+    else:
+        print(*lines_of(result), sep="\n", file=err if result["outcome"] == ERROR else out)
+    out.flush()
+    if out.fault is not None:
+        print(f"{result['outcome']}; stdout took no report of it ({out.fault})", file=err)
+    return EXIT_CODES[result["outcome"]]
+
+
+def _answer(arguments: Sequence[str]) -> dict[str, Any]:
+    try:
+        request, _ = parse(CheckRequest, "flows.check", arguments, demo=False)
+    except UsageError as error:
+        return _result(None, ERROR, str(error))
+    try:
+        return check(request)
+    except KeyboardInterrupt:
+        return _result(str(request.real_database), ERROR, "interrupted before the check was over")
+
+
+def check(request: CheckRequest) -> dict[str, Any]:
+    """Looks at the request's database, then at what else was asked for; returns the object that `--json` prints.
+
+    What was found before an error is in it.
+    """
+    result = _result(str(request.real_database), CLEAN)
+    try:
+        status = look(request.database, LTMC, request.max_lock_ms)
+        result |= _status(status, request.max_lock_ms)
+        for name, part in _PARTS.items():
+            result[name] = part(request, status)
+    except (MigratorError, sqlite3.Error, OSError) as error:
+        return result | {"outcome": ERROR, "error": str(error)}
+    is_clean = not result["drift"] and not (result["logs"] and result["logs"]["missing"])
+    return result | {"outcome": CLEAN if is_clean else DRIFT}
+
+
+def _documentation(request: CheckRequest, status: Status) -> dict[str, Any] | None:
+    if request.docs is None:
+        return None
+    with opened(status.database, read_only=True) as connection:
+        facts = describe(connection, LTMC.own_tables)
+    page = document(status.database.name, facts, LTMC.migrations, status.ledger)
+    changed = write_marked(request.docs, DOCUMENT, page)
+    return {"path": str(request.docs / DOCUMENT), "changed": changed}
+
+
+def _logs(request: CheckRequest, status: Status) -> dict[str, Any] | None:
+    if not request.logs:
+        return None
+    report = count_missing(request.logs, status.ledger.last_change)
+    times = {"since": _time(report.since)}
+    missing = [asdict(m) | {"first": _time(m.first), "last": _time(m.last)} for m in report.missing]
+    counted = {"files": list(map(str, report.files)), "lines": report.lines, "earlier": report.earlier}
+    return times | counted | {"missing": missing}
+
+
+def _time(at: Any) -> str | None:
+    return None if at is None else at.isoformat(sep=" ")
+
+
+# `--source` and `--write-schema` become parts: a function here, an option in CheckRequest, lines in check_text.
+_PARTS: dict[str, Callable[[CheckRequest, Status], Any]] = {"docs": _documentation, "logs": _logs}
+
+
+def _result(database: str | None, outcome: str, error: str | None = None) -> dict[str, Any]:
+    """The stable form; scripts rely on its keys."""
+    return {
+        "database": database,
+        "outcome": outcome,
+        "error": error,
+        "version": None,
+        "newest_version": len(LTMC.migrations),
+        "applied": [],
+        "pending": [],
+        "undone": [],
+        "drift": [],
+        "findings": [],
+        "refusal": None,
+        "plan": None,
+        **dict.fromkeys(_PARTS),
+    }
+
+
+def _status(status: Status, max_lock_ms: float) -> dict[str, Any]:
+    return {
+        "version": status.version,
+        "applied": [_promotion(m.version, m.name, m.checksum, status.ledger) for m, _ in status.applied],
+        "pending": [{"version": m.version, "name": m.name} for m in status.pending],
+        "undone": [
+            {"version": p.version, "name": p.name, "applied_at": p.applied_at, "run_id": p.run_id,
+             "reversed_at": p.reversed_at, "reversed_by": p.reversed_by}
+            for p in status.ledger.promotions if p.reversed_at is not None
+        ],
+        "drift": [asdict(d) | {"message": str(d)} for d in status.drift],
+        "findings": [asdict(f) for f in status.findings],
+        "refusal": status.refusal,
+        "plan": _plan(status, max_lock_ms),
+    }  # fmt: skip
+
+
+def _promotion(version: int, name: str, declared: str, ledger: Ledger) -> dict[str, Any]:
+    made = ledger.standing(version)
+    kept = ("applied_at", "run_id", "backup", "rows", "seconds", "checksum")
+    stored = {key: None if made is None else getattr(made, key) for key in kept}
+    return {"version": version, "name": name, **stored, "declared_checksum": declared}
+
+
+def _plan(status: Status, max_lock_ms: float) -> dict[str, Any] | None:
+    if status.plan is None:
+        return None
+    lock = None if status.forecast is None else asdict(status.forecast) | {"max_lock_ms": max_lock_ms}
+    return {
+        "to_version": status.plan.to_version,
+        "lock_estimate": lock,
+        "tables": [asdict(e) for e in status.explanations],
+        "statements": [
+            {"heading": heading, **asdict(step)} for heading, step in promotion_steps(status.plan, LTMC.name)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

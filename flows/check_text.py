@@ -1,0 +1,166 @@
+"""What `python -m flows.check` found, for people: lines of at most the terminal's width, but for long words."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from migrator.ddl import tokens
+
+_LABEL = 14
+_KINDS = {"rebuild": "is made anew", "new": "is new", "drop": "goes"}
+
+
+def lines_of(result: dict[str, Any]) -> Iterator[str]:
+    """The whole answer; `result` is what `--json` prints."""
+    yield f"{result['database'] or 'python -m flows.check'}: {_headline(result)}"
+    if result["error"] is not None:
+        yield from _fact("error", result["error"])
+    yield from _status(result)
+    if result["logs"]:
+        yield from _logs(result["logs"])
+    if result["docs"]:
+        yield from _fact("docs", f"{result['docs']['path']}{'' if result['docs']['changed'] else ', unchanged'}")
+    if result["plan"]:
+        yield from _plan(result["plan"])
+
+
+def _headline(result: dict[str, Any]) -> str:
+    if result["outcome"] == "error":
+        return "the check could not be made"
+    faults, pending = len(result["drift"]), len(result["pending"])
+    said = "clean" if result["outcome"] == "clean" else "drift"
+    if result["outcome"] == "drift" and faults == 0:
+        said = "the application misses columns or tables"
+    found = [f"{faults} not as it should be"] if faults else []
+    return ", ".join([said, *found, *([f"{pending} migration{'s' if pending > 1 else ''} pending"] if pending else [])])
+
+
+def _status(result: dict[str, Any]) -> Iterator[str]:
+    if result["version"] is not None:
+        yield from _fact("version", f"{result['version']:04d} of {result['newest_version']:04d}")
+    for made in result["applied"]:
+        when = "" if made["applied_at"] is None else f", {_when(made['applied_at'])} by run {made['run_id']}"
+        yield from _fact("applied", f"{_name(made)}{when}")
+    for made in result["undone"]:
+        yield from _fact("undone", f"{_name(made)}, {_when(made['reversed_at'])} by {made['reversed_by']}")
+    for migration in result["pending"]:
+        yield from _fact("pending", _name(migration))
+    for drift in result["drift"]:
+        yield from _fact("drift", drift["message"])
+    for finding in result["findings"]:
+        yield from _fact("note", finding["message"])
+    if result["refusal"] is not None and "refused" not in {drift["code"] for drift in result["drift"]}:
+        yield from _fact("refusal", f"a migration would be refused: {result['refusal']}")
+
+
+def _plan(plan: dict[str, Any]) -> Iterator[str]:
+    yield from _fact("plan", f"to version {plan['to_version']:04d}{_lock(plan['lock_estimate'])}")
+    for table in plan["tables"]:
+        yield ""
+        yield from _table(table)
+    if plan["lock_estimate"] and plan["lock_estimate"]["way"] == "online":
+        yield ""
+        yield from _comment("Of one transaction; online the same rows go a few at a time, and the tables are swapped.")
+    heading = ""
+    for step in plan["statements"]:
+        yield ""
+        if step["heading"] != heading:
+            heading = step["heading"]
+            yield from _comment(heading)
+        yield from _comment(step["only"] or step["about"])
+        # What is not always sent stands in comments, so that the whole can be read as one script.
+        if step["sql"]:
+            yield from (f"-- {line}" if step["only"] else line for line in _sql(step["sql"]))
+
+
+def _lock(lock: dict[str, Any] | None) -> str:
+    if lock is None:
+        return ""
+    rows = f"{lock['rows']:,} rows" if lock["counted"] else f"at most {lock['rows']:,} rows"
+    held = f"about {lock['lock_ms']:,.0f} ms of write lock for {rows}"
+    ways = {
+        "one_transaction": f"in one transaction, {held} (limit {lock['max_lock_ms']:g} ms)",
+        "online": f"online, in short holds: one transaction would take {held} (limit {lock['max_lock_ms']:g} ms)",
+    }
+    return f", {ways[lock['way']]}; estimated on {lock['sample']} rows in memory, the rehearsal measures it"
+
+
+def _table(table: dict[str, Any]) -> Iterator[str]:
+    yield f"{table['table']} {_KINDS[table['kind']]}"
+    keeps = [] if table["originals"] is None else [f"{table['originals']} keeps what the new table cannot hold"]
+    returns = [] if table["comes_back"] is None else [f"{table['comes_back']} gives back what it kept"]
+    for label, entries in (
+        ("why", table["why"]),
+        ("adds", table["added"]),
+        ("removes", table["removed"]),
+        ("changes", [f"{now}  ->  {then}" for now, then in table["changed"]]),
+        ("moves", [", ".join(table["moved"])] if table["moved"] else []),
+        ("constrains", table["constraints"]),
+        ("converts", [f"{column}: {value}" for column, value in table["values"]]),
+        ("originals", keeps + returns),
+        ("makes", table["made"]),
+        (
+            "makes again",
+            [*table["made_again"], *(["because DROP TABLE takes them along"] if table["made_again"] else [])],
+        ),
+    ):
+        for number, entry in enumerate(entries):
+            yield from _fact("" if number else f"  {label}", entry)
+
+
+def _logs(logs: dict[str, Any]) -> Iterator[str]:
+    files = len(logs["files"])
+    since = "ever, nothing was promoted yet" if logs["since"] is None else f"since {_when(logs['since'])}"
+    older = f", {logs['earlier']:,} older ones not counted" if logs["earlier"] else ""
+    yield from _fact("logs", f"{logs['lines']:,} lines of {files} file{'s' if files > 1 else ''}, {since}{older}")
+    if not logs["missing"]:
+        yield from _fact("", "no column or table was missed")
+        return
+    yield f"{'missed':<30}{'lines':>8}{'undated':>9}  {'first (UTC)':<15}  last"
+    for missing in logs["missing"]:
+        times = (missing[end][5:19] if missing[end] else "" for end in ("first", "last"))
+        first, last = times
+        counts = f"{missing['count']:>8,}{missing['undated']:>9,}"
+        yield f"{missing['kind'] + ' ' + missing['name']:<30}{counts}  {first:<15}  {last}".rstrip()
+
+
+def _name(migration: dict[str, Any]) -> str:
+    return f"{migration['version']:04d}_{migration['name']}"
+
+
+def _when(stored: str) -> str:
+    return f"{datetime.fromisoformat(stored):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _fact(label: str, text: str) -> Iterator[str]:
+    """One fact, its further lines below its first."""
+    filled = textwrap.wrap(text, _width() - _LABEL, break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(filled or [""]):
+        yield f"{'' if number else label:<{_LABEL}}{line}".rstrip()
+
+
+def _sql(statement: str) -> Iterator[str]:
+    """The statement without its comments, broken only where it has blanks between tokens: those in a string count."""
+    found = [*tokens(statement)]
+    line, word = "", ""
+    for token, following in zip(found, [*found[1:], None], strict=True):
+        word += token.text
+        if following is None or token.end < following.start:
+            if line.strip() and len(line) + len(word) + 1 > _width() - 1:
+                yield line
+                line = "  "
+            line += word if not line.strip() else f" {word}"
+            word = ""
+    yield f"{line};"
+
+
+def _comment(text: str) -> Iterator[str]:
+    yield from (f"-- {line}" for line in textwrap.wrap(text, _width() - 3))
+
+
+def _width() -> int:
+    return max(60, shutil.get_terminal_size().columns)

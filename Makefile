@@ -26,7 +26,7 @@ migrate: .venv/run.installed ## migrate a demo database, or DATABASE=path; OPTIO
 	$(PY) -m flows.migrate "$$@" $(OPTIONS)
 
 test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='-k name' passes more
-	$(PY) -m pytest $(TESTS) $(OPTIONS)
+	$(PY) -m pytest -n 2 --dist loadfile $(TESTS) $(OPTIONS)
 
 bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)

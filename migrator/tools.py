@@ -79,13 +79,13 @@ def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
     if probe.call is None:
         return ToolResult(probe.tool, SKIPPED, SKIPPED, SKIPPED, probe.skip_reason)
     plan = scratch.plan
-    fault_before, answer_before = _call(scratch.before, probe)
-    fault_after, answer_after = _call(scratch.after, probe)
+    fault_before, answer_before = attempt(scratch.before, probe)
+    fault_after, answer_after = attempt(scratch.after, probe)
     named = probe.tool in plan.tools
     works = fault_before is None and fault_after is None
     if works and answer_before != answer_after and named and not plan.reverse:
         # Only now: giving a million old rows their declared values takes seconds.
-        fault_after, answer_before = _call(scratch.before, probe, plan)
+        fault_after, answer_before = attempt(scratch.before, probe, plan)
     if works and answer_before != answer_after:
         fault_after = fault_after or ANSWERS_DIFFER
     before, after = (PASSED if fault is None else FAILED for fault in (fault_before, fault_after))
@@ -164,8 +164,11 @@ def call(probe: Probe, connection: sqlite3.Connection) -> object:
     return probe.call(connection)
 
 
-def _call(path: Path, probe: Probe, declared: Plan | None = None) -> tuple[str | None, object]:
-    """The fault (None: passed) and the answer of one call; of old data that has its `declared` values where given."""
+def attempt(path: Path, probe: Probe, declared: Plan | None = None) -> tuple[str | None, object]:
+    """The fault (None: passed) and the answer of one call; of old data that has its `declared` values where given.
+
+    What it wrote is rolled back. Raises ValidationError for a probe that ended the transaction itself.
+    """
     try:
         with rolled_back(path, rebuild_settings if declared else nullcontext) as connection:
             if declared:

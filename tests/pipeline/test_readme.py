@@ -68,8 +68,8 @@ def _local_commands():
 def test_the_readme_has_the_two_commands_and_they_are_all_tried():
     assert BLOCKS[0] == ["make migrate"]
     assert BLOCKS[1] == ["make test"]
-    assert len(_local_commands()) == 6
-    assert len(COMMANDS) == 11
+    assert len(_local_commands()) == 10
+    assert len(COMMANDS) == 15
 
 
 def test_each_local_command_succeeds_in_the_order_of_the_readme(checkout, environment):
@@ -82,14 +82,18 @@ def test_each_local_command_succeeds_in_the_order_of_the_readme(checkout, enviro
         ended = _run(command, checkout, environment)
         assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
         said.append(ended.stdout)
-    migrated_demo, migrated, planned, again, reversed_, restored = said
+    migrated_demo, migrated, planned, again, reversed_, looked, restored, listed, pruned, checked = said
     assert "demo/ltmc.db: migrated" in migrated_demo
     assert "0000 -> 0001" in migrated
     assert "nothing changed" in planned
     assert "up to date" in again
     assert "0001 -> 0000" in reversed_
+    assert "ltmc.db: clean, " in looked and "docs          path/to/docs/schema.md" in looked
     # The reverse gave back every row, but the ledger remembers it; the backup does not.
     assert "restored from the backup" in restored
+    assert "ltmc.db.backups: 3, " in listed and "saved state" in listed
+    assert "ltmc.db: 0 removed, 0 copied" in pruned
+    assert "demo/ltmc.db: healthy" in checked and "20 passed, 0 failed, 8 skipped" in checked
 
 
 def test_the_sample_output_is_what_a_run_prints(checkout, environment):

@@ -13,6 +13,8 @@ PRESENT_DAYS = 30
 UNFINISHED_DAYS = 1
 """A run writes its manifest, or dies, within the hour that a copy may take."""
 
+_OVER_BUDGET = "over the budget"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -64,7 +66,7 @@ def decide(backups: Iterable[StoredBackup], rules: Rules, now: datetime) -> Deci
             break
         if stored.location in stays and stored.location not in protected:
             del stays[stored.location]
-            goes[stored.location] = "over the budget"
+            goes[stored.location] = _OVER_BUDGET
             kept_bytes -= stored.size_bytes
     return Decision(stays, {s.location: goes[s.location] for s in newest_first if s.location in goes}, kept_bytes)
 
@@ -72,11 +74,15 @@ def decide(backups: Iterable[StoredBackup], rules: Rules, now: datetime) -> Deci
 def decide_reading(
     backups: Iterable[StoredBackup], rules: Rules, now: datetime, check: Callable[[StoredBackup], StoredBackup]
 ) -> Decision:
-    """`decide` as if `check` had verified every backup; it is asked only for those that stay, not for what goes."""
+    """`decide` as if `check` had verified every backup; it is asked only for those that a rule keeps.
+
+    One that the budget would remove counts too: were it damaged, another could stay in its place.
+    """
     known = {stored.location: stored for stored in backups}
     while True:
         decision = decide((_presumed(stored) for stored in known.values()), rules, now)
-        unread = [location for location in decision.stays if _is_unread(known[location])]
+        over_budget = [location for location, why in decision.goes.items() if why == _OVER_BUDGET]
+        unread = [location for location in (*decision.stays, *over_budget) if _is_unread(known[location])]
         if not unread:
             return decision
         for location in unread:

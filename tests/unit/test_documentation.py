@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from migrator.connect import opened
 from migrator.check.description import describe
 from migrator.check.diagram import entity_diagram
 from migrator.check.documentation import MARK, code, document
-from migrator.ltmc import LTMC
 from migrator.check.marked_file import NotOursError, write_marked
 from migrator.check.promotions import read_promotions
+from migrator.connect import opened
+from migrator.ltmc import LTMC
 from tests.children import as_nobody, holding, in_child
 from tests.notes import NOTES, make_notes, notes_application
 from tests.runs import migrate, run_sql, stored

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from migrator.check.under_way import Run, run_on
 from migrator.errors import RefusedError
 from migrator.journal import Journal, journal_path, write_journal
 from migrator.lock import lock_path, locked
-from migrator.check.under_way import Run, run_on
 from tests.children import running
 from tests.notes import make_notes
 

@@ -53,7 +53,7 @@ def _forth(change: Change) -> Directed:
         opposite={old: back.sql for old, back in change.back.items()}, opposite_where=None,
         pairs={b.of: tuple(old for old, back in change.back.items() if back.of == b.of) for b in change.back.values()},
         reads=change.ahead_table, writes=change.originals_table, identity=change.identity,
-        indexes=change.indexes, drops=(),
+        indexes=change.indexes, drops=change.drops,
     )  # fmt: skip
 
 

@@ -99,12 +99,14 @@ class Behaviour:
 class Change:
     """What happens to one table.
 
-    `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table,
-    neither = only rows change. `values` gives a column of `after` as SQL over the row (a column without an
-    entry keeps its value), for the rows of `where`; each is idempotent and of the type that the column stores,
-    with a CAST where needed. `back` gives an old column from the new row. `identity` are columns that stay and tell a
-    row from another that gets its key later: what was put aside goes back to the same row only. `originals` names the
-    table that keeps what the new table cannot hold, `ahead` the one that keeps on the way back what the old one cannot.
+    `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table, only
+    `before` = the table goes, neither = only rows change. `values` gives a column of `after` as SQL over the row (a
+    column without an entry keeps its value), for the rows of `where`; each is idempotent and of the type that the
+    column stores, with a CAST where needed. `back` gives an old column from the new row. `identity` are columns that
+    stay and tell a row from another that gets its key later: what was put aside goes back to the same row only.
+    `originals` names the table that keeps what the new table cannot hold, or the rows of one that goes, `ahead` the one
+    that keeps on the way back what the old one cannot. `indexes` are made; `drops` go, and are made again on the way
+    back: of a table that goes, all that it has.
     Raises DeclarationError for values of columns that the texts do not have.
     """
 
@@ -118,12 +120,13 @@ class Change:
     originals: str | None = None
     ahead: str | None = None
     indexes: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.before is not None and self.after is None:
+        if self.before is not None and self.after is None and (self.values or self.back or self.indexes):
             raise DeclarationError(
-                f"the change of {self.table} has a `before` without an `after`", "declare both texts"
+                f"the change of {self.table} has values or indexes for a table that goes", "declare its `after`"
             )
         self._check_columns(
             "after", self.after, [*self.identity, *self.values, *(back.of for back in self.back.values())]
@@ -263,6 +266,8 @@ def _canonical(part: object) -> object:
             return tuple(_canonical(entry) for entry in part)
         case Change() | Mapped() | Switch() | Back():
             exact = _NOT_SQL[type(part)]
-            return (type(part).__name__, *(v if k in exact else _canonical(v) for k, v in vars(part).items()))
+            # A field that came later says nothing where it is empty: what was applied before keeps its checksum.
+            fields = {k: v for k, v in vars(part).items() if v or k != "drops"}
+            return (type(part).__name__, *(v if k in exact else _canonical(v) for k, v in fields.items()))
         case _:
             return part

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from migrator.ddl import TableText, folded, quote
+from migrator.ddl import TableText, canonical, folded, quote, words
 from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Migration
@@ -113,6 +113,8 @@ def make_plan(
         if change is not last[folded(change.table)]:
             # Only the last of a table's changes leads to the text that was there; those before it give values back.
             way = replace(way, exact=None)
+        if not reverse and way.target is None and not way.rows_only:
+            _refuse_lost(way, state.schema)
         plan = _table_plan(way, version, state, answers[version])
         plans.append(plan)
         state = _after(state, plan)
@@ -149,6 +151,17 @@ def _table_plan(way: Directed, version: int, state: State, answers: Answers) -> 
     if way.exact is None:
         target = merged(way, target, present)
     return _rebuild(way, version, present, target, state, answers)
+
+
+def _refuse_lost(way: Directed, schema: Schema) -> None:
+    """A table that goes takes with it what the way back would not make again."""
+    declared = {canonical(sql) for sql in way.drops}
+    for found in schema.on_table(way.table, "index", "trigger"):
+        if canonical(found.sql) not in declared:
+            raise RefusedError(
+                f"table {way.table} would go with {found.kind} {found.name}, which the migration does not name",
+                "drop it before the migration",
+            )
 
 
 def _refuse_taken(way: Directed, state: State) -> None:
@@ -190,6 +203,8 @@ def _rebuild(
         key = " and ".join(projection.key)
         raise RefusedError(f"table {way.reads} has no column {key}, so this tool did not make it", "rename it")
     shadow = OWN_PREFIX + present.name
+    # Where STRICT comes or goes, the table as it is would refuse types and values of the new one.
+    in_steps = ("strict" in words(target.suffix)) == ("strict" in words(present.suffix))
     return TablePlan(
         present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
@@ -198,8 +213,8 @@ def _rebuild(
         compare=projection.differing_from(shadow, UNMAPPED),
         originals=_originals(projection, way.writes),
         projection=projection,
-        added=_added(way, shape, now),
-        fill=projection.fill(),
+        added=_added(way, shape, now) if in_steps else (),
+        fill=projection.fill() if in_steps else "",
         unmapped=projection.unmapped(),
         duplicates=tuple((columns, projection.duplicates(columns)) for columns in shape.unique),
         missing=tuple((c, projection.nulls(c)) for c in shape.not_null),

@@ -33,7 +33,10 @@ class SchemaObject:
 
 @dataclass(frozen=True)
 class Column:
-    """A column as SQLite reports it: declared type, default as SQL in parentheses (None: no default)."""
+    """A column as SQLite reports it: declared type, and what it stores of its DEFAULT, as a literal in parentheses.
+
+    None: no default, or one that is another value each time, which gives none to a row that is there.
+    """
 
     name: str
     type: str
@@ -155,14 +158,35 @@ def shape_of(text: TableText) -> Shape:
     finally:
         connection.close()
     primary = [name for _, name, _, _, _, position, _ in sorted(rows, key=lambda row: row[5]) if position]
+    strict = "strict" in words(text.suffix)
     stored = [(name, type_, default) for _, name, type_, _, default, _, hidden in rows if not hidden]
     return Shape(
-        columns=tuple(Column(name, type_, default and f"({default})") for name, type_, default in stored),
+        columns=tuple(
+            Column(name, type_, default and _stored(type_, default, strict)) for name, type_, default in stored
+        ),
         generated=tuple(name for _, name, _, _, _, _, hidden in rows if hidden),
         key=_key(text, primary, has_index="pk" in {i.origin for i in indexes}),
         not_null=tuple(name for _, name, _, not_null, _, _, hidden in rows if not_null and not hidden),
         unique=tuple(tuple(i.columns) for i in indexes if i.unique),
     )
+
+
+def _stored(type_: str, default: str, strict: bool) -> str | None:
+    """What a column of `type_` stores of its `default`; None where that is not the same each time, or refused."""
+    suffix = " STRICT" if strict else ""
+    # SQLite computes no column of what is another value each time. A name in double quotes is a string only without
+    # parentheses, and then it is constant.
+    computed = "" if default.startswith('"') else f", d ANY AS ({default})"
+    written = default if default.startswith('"') else f"({default})"
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.execute(f"CREATE TABLE t (k INTEGER PRIMARY KEY, c {type_} DEFAULT {written}{computed}){suffix}")
+        connection.execute("INSERT INTO t DEFAULT VALUES")
+        return f"({connection.execute('SELECT quote(c), * FROM t').fetchone()[0]})"
+    except sqlite3.Error:
+        return None
+    finally:
+        connection.close()
 
 
 def rowid_name(columns: Iterable[str]) -> str | None:

@@ -141,10 +141,11 @@ def _awaited(trigger: str) -> str:
 
 
 def missing_indexes(directed: Directed, schema: Schema) -> Iterator[str]:
-    """The declared indexes that are not there yet. Raises RefusedError where another object holds a name."""
+    """The declared indexes that are not there yet. Raises RefusedError where an object that stays holds a name."""
+    dropped = {canonical(sql) for sql in directed.drops}
     for sql in directed.indexes:
         found = schema.named(index_name(sql))
-        if found is None:
+        if found is None or canonical(found.sql) in dropped:
             yield sql
         elif canonical(found.sql) != canonical(sql):
             raise RefusedError(

@@ -92,7 +92,7 @@ TEXT = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)"
         {"values": {"b": "1"}},
         {"back": {"b": Back("a", "a")}},
         {"back": {"a": Back("b", "b")}},
-        {"before": TEXT, "after": None},
+        {"before": TEXT, "after": None, "indexes": ("CREATE INDEX i ON t (a)",)},
     ],
 )
 def test_a_change_that_names_what_its_texts_do_not_have_is_refused(fields):

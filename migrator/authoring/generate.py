@@ -1,0 +1,158 @@
+"""The next migration, derived from two schemas: what a Change can say is written, what it cannot say is reported.
+
+Nothing is guessed. Whatever needs a person's decision is an `Undecided`, and a file that has one refuses to load until
+the decision is written into it: a migration that is left half-decided must stop every command that would run it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from migrator.authoring.difference import Difference, TableDifference, compare_schemas
+from migrator.authoring.drafting import Undecided, draft
+from migrator.authoring.migration_text import migration_text
+from migrator.authoring.proof import there_and_back
+from migrator.ddl import folded
+from migrator.errors import RefusedError
+from migrator.migration import Change, DeclarationError, Migration
+from migrator.schema import Schema
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A migration from the schema that is there towards the desired one, and the text of its file ("": no changes).
+
+    Applied, it gives exactly the desired schema but for what is `undecided`; reversed, the schema that was there.
+    """
+
+    difference: Difference
+    migration: Migration
+    undecided: tuple[Undecided, ...]
+    text: str
+
+
+def generate(
+    now: Schema,
+    desired: Schema,
+    name: str,
+    earlier: Sequence[Migration] = (),
+    renames: Mapping[str, str] | None = None,
+) -> Generated:
+    """The migration after `earlier`. It was carried out forth and back on the schema `now`, without rows.
+
+    Raises DeclarationError for a name that a file cannot have, RefusedError for a rename of what is not there.
+    """
+    if not _NAME.fullmatch(name):
+        raise DeclarationError(f"a migration cannot be named {name!r}", "use small letters, digits and _")
+    difference = compare_schemas(now, desired, renames)
+    empty = Migration((), version=len(earlier) + 1, name=name)
+    taken = {folded(o.name) for schema in (now, desired) for o in schema.objects}
+    taken |= {folded(own) for migration in earlier for own in migration.own_tables}
+    changes: list[Change] = []
+    undecided: list[Undecided] = []
+    refused: set[str] = set()
+    for table in difference.tables:
+        try:
+            change, questions = _drafted(table, now, desired, _Names(taken, empty.version))
+            if change is not None:
+                there_and_back(now, replace(empty, changes=(change,)))
+                changes.append(change)
+            undecided += questions
+        except RefusedError as error:
+            refused.add(folded(table.table))
+            what = f"table {table.table} cannot be changed so: {error.fault}"
+            undecided.append(Undecided(what, error.way_out or "leave it as it is"))
+    migration = replace(empty, changes=tuple(changes))
+    undecided += _left_over(now, desired, migration, refused)
+    said = [item.text for item in difference.items]
+    text = migration_text(migration, said, [str(open_) for open_ in undecided]) if changes else ""
+    return Generated(difference, migration, tuple(undecided), text)
+
+
+def write_migration(generated: Generated, folder: Path) -> Path:
+    """Writes the file of the migration next to the others of `folder` and returns its path; no file is replaced.
+
+    Raises RefusedError where there is nothing to write, DeclarationError where its version is taken, OSError where the
+    folder takes no file.
+    """
+    migration = generated.migration
+    if not migration.changes:
+        raise RefusedError("nothing differs that a migration could change", "see what is undecided, if anything")
+    path = folder / f"m{migration.label}.py"
+    for other in sorted(folder.glob(f"m{migration.version:04d}_*")):
+        raise DeclarationError(f"version {migration.version:04d} is there already: {other.name}", "start again")
+    with path.open("x", encoding="utf-8") as file:
+        file.write(generated.text)
+    return path
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names for the tables of originals, none of them `taken`."""
+
+    taken: set[str]
+    version: int
+
+    def other_than_default(self, table: str, suffix: str) -> str | None:
+        """None where the name that a Change gives is free."""
+        tries = [f"{table}_{suffix}", f"{table}_{suffix}_{self.version:04d}"]
+        tries += [f"{tries[1]}_{n}" for n in range(2, len(self.taken) + 3)]
+        found = next(name for name in tries if folded(name) not in self.taken)
+        self.taken.add(folded(found))
+        return None if found == tries[0] else found
+
+
+def _drafted(
+    table: TableDifference, now: Schema, desired: Schema, names: _Names
+) -> tuple[Change | None, tuple[Undecided, ...]]:
+    """The change of one table as far as it can be declared, and what it leaves open."""
+    change = Change(
+        table.table,
+        originals=names.other_than_default(table.table, "legacy"),
+        ahead=names.other_than_default(table.table, "ahead"),
+        indexes=tuple(o.sql for o in table.indexes_added),
+        drops=tuple(o.sql for o in table.indexes_dropped),
+    )
+    if table.after is None:
+        gone = tuple(o.sql for o in now.on_table(table.table, "index"))
+        return replace(change, before=_sql(now, table.table), drops=gone), ()
+    if not table.is_redefined and table.before is not None:
+        return (change if change.indexes or change.drops else None), ()
+    after = _sql(desired, table.table)
+    if table.before is None:
+        return replace(change, after=after), ()
+    drafted = draft(table)
+    before = _sql(now, table.table)
+    return replace(change, before=before, after=after, values=drafted.values, back=drafted.back), drafted.undecided
+
+
+_OTHERS_BY_HAND = "no migration makes views, triggers or virtual tables: change it by hand"
+_NOT_REACHED = "the migration would not lead there: see whether names stand in double quotes where strings are meant"
+
+
+def _left_over(now: Schema, desired: Schema, migration: Migration, refused: Set[str]) -> Iterator[Undecided]:
+    """What still differs from the desired schema when the migration is carried out, and from the old one when it is
+    undone; without the tables whose change was `refused`."""
+    reached, returned = there_and_back(now, migration) if migration.changes else (now, now)
+    for table in compare_schemas(reached, desired).tables:
+        if folded(table.table) not in refused:
+            for item in table.items:
+                yield Undecided(item.text, _NOT_REACHED)
+    # The proof has no virtual tables.
+    for item in compare_schemas(now, desired).others:
+        yield Undecided(item.text, _OTHERS_BY_HAND)
+    for table in compare_schemas(returned, now).tables:
+        for item in table.items:
+            yield Undecided(f"after the way back, {item.text}", _NOT_REACHED)
+
+
+def _sql(schema: Schema, table: str) -> str:
+    found = schema.table(table)
+    if found is None:
+        raise RefusedError(f"the schema has no table {table}")
+    return found.sql

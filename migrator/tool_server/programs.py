@@ -14,7 +14,8 @@ def programs_of(group: int) -> Iterator[int]:
     """Their numbers; none where the system does not list them."""
     with suppress(FileNotFoundError):
         for name in filter(str.isdecimal, os.listdir("/proc")):
-            with suppress(OSError):
+            # One that ends just now may leave an empty text.
+            with suppress(OSError, IndexError):
                 # proc_pid_stat(5): the name in parentheses may hold anything; state, ppid and pgrp come after it.
                 fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
                 if int(fields[2]) == group:

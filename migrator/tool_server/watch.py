@@ -25,7 +25,7 @@ from migrator.tool_server.programs import opened_by, programs_of
 from migrator.tool_server.server import RunningServer
 
 _IN_THE_SERVER = Path(__file__).with_name("in_the_server")
-_EVERY_S, _ROUNDS_PER_GROUP = 0.01, 50
+_EVERY_S, _ROUNDS_PER_GROUP = 0.01, 10
 """Listing a program's open files takes 0.1 ms; finding the programs of a group among all others takes longer."""
 _MAGIC = b"SQLite format 3\x00"
 _BESIDE = ("", "-wal", "-shm", "-journal")
@@ -95,9 +95,11 @@ class Watch:
         return dict(self._found)
 
     def _look(self, server: RunningServer, over: threading.Event) -> None:
-        rounds, programs = 0, list[int]()
-        while not over.wait(_EVERY_S):
-            if rounds % _ROUNDS_PER_GROUP == 0 or not programs:
+        rounds, programs, ended = 0, list[int](), False
+        while not ended:
+            # Once more after the last call: on a busy machine this thread may not have had a turn before.
+            ended = over.wait(_EVERY_S)
+            if rounds % _ROUNDS_PER_GROUP == 0 or ended or not programs:
                 programs = list(programs_of(server.group))
             rounds += 1
             open_now = {name for program in programs for name in opened_by(program) if name.startswith(os.sep)}

@@ -285,15 +285,16 @@ def test_the_journal_mode_comes_back_where_the_backup_needed_a_second_try(tmp_pa
     make_notes(path, rows=500)
     monkeypatch.setitem(connect.opened.__wrapped__.__kwdefaults__, "timeout_s", TIMEOUT_S)
     live = preflight(path, NOTES)
-    copy = backup._copy
+    kept_open = backup.kept_open
 
-    def beside_a_connection_that_lets_nobody_in(live, target, on_progress, timeout_s):
-        monkeypatch.setattr(backup, "_copy", copy)
+    @contextmanager
+    def beside_a_connection_that_lets_nobody_in(database, timeout_s):
+        monkeypatch.setattr(backup, "kept_open", kept_open)
         alone = ("PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE", "UPDATE notes SET body = body", "COMMIT")
-        with holding(path, *alone):
-            return copy(live, target, on_progress, TIMEOUT_S)
+        with holding(path, *alone), kept_open(database, TIMEOUT_S):
+            yield
 
-    monkeypatch.setattr(backup, "_copy", beside_a_connection_that_lets_nobody_in)
+    monkeypatch.setattr(backup, "kept_open", beside_a_connection_that_lets_nobody_in)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         backup.back_up(live, max_lock_ms=ONLINE)
     end_of_run(rehearse(backup.back_up(live, max_lock_ms=ONLINE)), ONLINE)

@@ -72,7 +72,7 @@ def answers(api_url: str) -> bool:
 
 
 WAITING_RUN = """
-def interrupted(*_): print("interrupted", flush=True)
+def interrupted(*_): os.write(1, b"interrupted\\n")  # print may be at work already
 signal.signal(signal.SIGINT, interrupted)
 own.wait_until_healthy()
 print(own._child.pid, own.api_url, flush=True)

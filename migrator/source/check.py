@@ -1,0 +1,122 @@
+"""The application's source against the database's schema, as it is and as it will be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator.ddl import canonical
+from migrator.schema import Schema
+from migrator.source.compiling import NAMES_NOTHING, Compiler, alteration, first_word
+from migrator.source.findings import Judged, Level, Side, SourceFinding
+from migrator.source.holes import Verdict
+from migrator.source.memory import Memory, made_name
+from migrator.source.statements import FoundStatement, NotChecked, find_statements, sql_of
+from migrator.source.tables import CreatedTable, SourceTable, created_tables, recreated, source_tables
+from migrator.source.tree import Skipped
+
+_MAKES = re.compile(r"CREATE\s+(?:TEMP\s+|TEMPORARY\s+|VIRTUAL\s+|UNIQUE\s+)?(TABLE|VIEW|INDEX)\b", re.IGNORECASE)
+_MADE_ORDER = ("TABLE", "VIEW", "INDEX")
+MADE_TWICE, MADE_OTHERWISE = "table-made-twice", "table-made-otherwise"
+DIFFERS, OLD_SCHEMA = "table-differs", "old-schema"
+
+
+@dataclass(frozen=True)
+class SourceCheck:
+    """What the source of an application says of its database.
+
+    `compiled` of the `statements` compile on every side; `unconcerned` are those that name no table (PRAGMA, ATTACH).
+    `tables` are those that the source makes, `created` the statements that make them.
+    """
+
+    folder: Path
+    files: int
+    statements: int
+    compiled: int
+    unconcerned: int
+    findings: tuple[SourceFinding, ...]
+    not_checked: tuple[NotChecked, ...]
+    skipped: tuple[Skipped, ...]
+    tables: tuple[SourceTable, ...]
+    created: tuple[CreatedTable, ...] = field(repr=False)
+
+    @property
+    def errors(self) -> tuple[SourceFinding, ...]:
+        """The findings that fail when they are run."""
+        return tuple(f for f in self.findings if f.level == "error")
+
+
+def check_source(
+    folder: Path, now: Schema, planned: Schema | None = None, own_tables: Collection[str] = ()
+) -> SourceCheck:
+    """Compiles every SQL statement of the source below `folder` against both schemas; none is run, there is no row.
+
+    `planned` is the schema after what is pending, None where nothing is. `own_tables` are this tool's. A table that
+    the source itself makes and the schema lacks counts as there. Raises RefusedError where `folder` is none.
+    """
+    found = find_statements(folder)
+    schemas: dict[Side, Schema] = {"now": now} if planned is None else {"before": now, "after": planned}
+    concerned = [s for s in found.statements if first_word(s) not in NAMES_NOTHING]
+    judged = Judged(found.files, _verdicts(concerned, schemas, own_tables))
+    created = created_tables(found.statements)
+    tables = source_tables(created)
+    findings = [*judged.findings(), *_duplicates(tables), *_differing(created, schemas)]
+    return SourceCheck(
+        folder, len(found.files), len(found.statements), judged.compiled, len(found.statements) - len(concerned),
+        tuple(sorted(findings, key=lambda f: (f.place, f.code, f.message))),
+        tuple(sorted({*found.not_checked, *judged.not_checked()}, key=lambda n: (n.place, n.shown, n.why))),
+        found.skipped, tables, created,
+    )  # fmt: skip
+
+
+def _verdicts(
+    statements: Sequence[FoundStatement], schemas: Mapping[Side, Schema], own_tables: Collection[str]
+) -> dict[FoundStatement, dict[Side, Verdict]]:
+    made = [(s.text, found[1].upper()) for s in statements if s.is_run and (found := _MAKES.match(sql_of(s.text)))]
+    whole = [text.plain or "" for text, _ in sorted(made, key=lambda m: _MADE_ORDER.index(m[1])) if not text.holes]
+    half_known = [made_name(sql_of(text)) for text, _ in made if text.holes]
+    half_known += [altered.table for s in statements if s.is_run and (altered := alteration(s)) is not None]
+    compilers = {side: Compiler(Memory(schema, whole, half_known), own_tables) for side, schema in schemas.items()}
+    known: frozenset[str] = frozenset().union(*(c.memory.columns for c in compilers.values()))
+    try:
+        return {s: {side: c.judged(s, known) for side, c in compilers.items()} for s in statements}
+    finally:
+        for compiler in compilers.values():
+            compiler.close()
+
+
+def _duplicates(tables: Iterable[SourceTable]) -> Iterator[SourceFinding]:
+    for table in tables:
+        first, *others = table.places
+        differing = dict(table.differences)
+        for place in others:
+            owner = f"{table.owner} should be the only file to make it"
+            if place in differing:
+                what = ", ".join(differing[place])
+                message = f"CREATE TABLE {table.name} is not that of {first}: it {what}; {owner}"
+                yield SourceFinding(MADE_OTHERWISE, "warning", place, message)
+            else:
+                message = f"CREATE TABLE {table.name} stands at {first} as well; {owner}"
+                yield SourceFinding(MADE_TWICE, "warning", place, message)
+
+
+def _differing(created: Collection[CreatedTable], schemas: Mapping[Side, Schema]) -> Iterator[SourceFinding]:
+    """Where the source would make another table on a new file than the database has, or is to have."""
+    before, after = schemas.get("before"), schemas.get("after")
+    merged: dict[tuple[CreatedTable, str, tuple[str, ...]], list[Side]] = {}
+    for side, schema in schemas.items():
+        for each, what in recreated(created, schema):
+            name = each.text.name
+            migrated = side == "after" and before and after and _text(before, name) != _text(after, name)
+            merged.setdefault((each, OLD_SCHEMA if migrated else DIFFERS, what), []).append(side)
+    for (each, code, what), sides in merged.items():
+        message = f"CREATE TABLE {each.text.name} makes another table than the database's: it {', '.join(what)}"
+        level: Level = "error" if code == OLD_SCHEMA and each.is_run else "warning"
+        yield SourceFinding(code, level, each.place, message, tuple(sides))
+
+
+def _text(schema: Schema, table: str) -> str | None:
+    found = schema.table(table)
+    return None if found is None else canonical(found.sql)

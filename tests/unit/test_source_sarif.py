@@ -1,0 +1,92 @@
+"""The SARIF output holds what version 2.1.0 requires, and nothing that its schema does not know."""
+
+import json
+
+from migrator.source.check import check_source
+from migrator.source.sarif import RULES, to_sarif
+from tests.unit.source_trees import SEEDED, after, before, schema, write
+
+# Of sarif-schema-2.1.0.json: what must be in each object that is used here, and what may be.
+OBJECTS = {
+    "log": ({"version", "runs"}, {"$schema"}),
+    "run": ({"tool"}, {"results", "columnKind", "originalUriBaseIds"}),
+    "tool": ({"driver"}, set()),
+    "driver": ({"name"}, {"rules", "version", "informationUri"}),
+    "rule": ({"id"}, {"shortDescription", "fullDescription", "defaultConfiguration", "helpUri"}),
+    "result": ({"message"}, {"ruleId", "ruleIndex", "level", "locations", "partialFingerprints"}),
+    "location": (set(), {"physicalLocation"}),
+    "physical": ({"artifactLocation"}, {"region"}),
+    "artifact": ({"uri"}, {"uriBaseId"}),
+    "region": ({"startLine"}, {"startColumn", "endLine", "endColumn"}),
+}
+LEVELS = {"none", "note", "warning", "error"}
+
+
+def check_object(kind, found):
+    required, allowed = OBJECTS[kind]
+    assert required <= found.keys() <= required | allowed, (kind, found)
+
+
+def check_log(log):
+    check_object("log", log)
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    check_object("run", run)
+    check_object("tool", run["tool"])
+    driver = run["tool"]["driver"]
+    check_object("driver", driver)
+    for rule in driver["rules"]:
+        check_object("rule", rule)
+        assert rule["shortDescription"].keys() == {"text"}
+    assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
+    for result in run["results"]:
+        check_object("result", result)
+        assert result["level"] in LEVELS
+        assert result["message"]["text"]
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+        (location,) = result["locations"]
+        check_object("location", location)
+        physical = location["physicalLocation"]
+        check_object("physical", physical)
+        check_object("artifact", physical["artifactLocation"])
+        assert physical["artifactLocation"]["uriBaseId"] in run["originalUriBaseIds"]
+        region = physical["region"]
+        check_object("region", region)
+        assert all(number >= 1 for number in region.values())
+        assert region["endLine"] >= region["startLine"]
+    return run
+
+
+def test_every_finding_is_a_result_of_a_known_rule():
+    check = check_source(SEEDED, before(), after())
+    run = check_log(json.loads(json.dumps(to_sarif(check, "flows.check"))))
+    assert len(run["results"]) == len(check.findings) + len(check.not_checked)
+    assert {r["ruleId"] for r in run["results"]} <= RULES.keys()
+    assert {r["level"] for r in run["results"]} == {"error", "warning", "note"}
+
+
+def test_a_result_points_to_the_name_at_fault(tmp_path):
+    write(tmp_path, {"my app/größe.py": "\nc.execute('SELECT id, nme FROM t')"})
+    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check"))
+    assert run["results"] == [
+        {
+            "ruleId": "no-such-column",
+            "ruleIndex": 0,
+            "level": "error",
+            "message": {"text": "no such column: nme (now): SELECT id, nme FROM t"},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": "my%20app/gr%C3%B6%C3%9Fe.py", "uriBaseId": "SOURCE"},
+                        "region": {"startLine": 2, "startColumn": 23, "endLine": 2, "endColumn": 26},
+                    }
+                }
+            ],
+        }
+    ]
+
+
+def test_a_tree_without_a_fault_has_no_result(tmp_path):
+    write(tmp_path, {"app.py": "c.execute('SELECT id FROM t')"})
+    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check"))
+    assert run["results"] == []

@@ -76,7 +76,7 @@ def promote_online(
 
 def _refuse_what_needs_all_rows(plan: Plan) -> None:
     way_out = "allow a longer lock with --max-lock-ms at a quiet hour"
-    tables = [table.table for table in plan.tables if table.kind == "rebuild"]
+    tables = [table.table for table in plan.tables]
     for table in plan.tables:
         if tables.count(table.table) > 1:
             raise NotOnlineError(
@@ -84,7 +84,7 @@ def _refuse_what_needs_all_rows(plan: Plan) -> None:
                 "live unchanged",
                 f"migrate to one version after the other with --to, or {way_out}",
             )
-        if table.projection is not None and not table.projection.is_local:
+        if table.projection is not None and not (table.projection.is_local or table.is_for_the_swap):
             raise NotOnlineError(
                 f"a value of {table.table} depends on other rows, which the online promotion cannot follow; "
                 "live unchanged",
@@ -138,7 +138,8 @@ class _Run:
 
     def _set_up(self) -> int:
         check_unchanged(self._connection, self._application, self._plan, self._expected)
-        projected = [(table, table.projection) for table in self._plan.tables if table.projection is not None]
+        filled = (table for table in self._plan.tables if not table.is_for_the_swap)
+        projected = [(table, table.projection) for table in filled if table.projection is not None]
         # What a log is to note is decided under the lock, on the table as it is.
         logs = [change_log(self._connection, table.table, projection.key) for table, projection in projected]
         for (table, _), log in zip(projected, logs, strict=True):
@@ -205,6 +206,7 @@ class _Run:
             for table in self._plan.tables:
                 shadow = next((s for s in self._shadows if s.plan is table), None)
                 if shadow is None:
+                    rebuild.keep_originals(self._connection, table)
                     rebuild.rebuild_table(self._connection, table)
                     rebuild.create_indexes(self._connection, table)
                     continue

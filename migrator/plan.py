@@ -11,7 +11,7 @@ from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Migration
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, shape_of
+from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, is_index, shape_of
 from migrator.target import check_columns, kept_objects, merged, missing_indexes
 
 T = TypeVar("T")
@@ -30,7 +30,8 @@ class TablePlan:
     """Everything that happens to one table, as SQL.
 
     `rebuild`: `create` makes the shadow table, `copy` fills it, `compare` counts rows of it that are not what the
-    projection says; `projection` itself is there for who does that a few rows at a time. `new`: `create` makes the
+    projection says; `projection` itself is there for who does that a few rows at a time. Where only some rows change
+    the shadow table holds those, and `update` puts them into the table, which stays. `new`: `create` makes the
     table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
     the small steps of the rehearsal. `unmapped`, `duplicates` and `missing`
     find what the new table cannot hold.
@@ -43,6 +44,7 @@ class TablePlan:
     create: str = ""
     copy: str = ""
     compare: str = ""
+    update: tuple[str, ...] = ()
     originals: tuple[str, ...] = ()
     added: tuple[Column, ...] = ()
     fill: str = ""
@@ -58,6 +60,21 @@ class TablePlan:
     @property
     def shadow(self) -> str:
         return OWN_PREFIX + self.table
+
+    @property
+    def is_for_the_swap(self) -> bool:
+        """Whether it is done at once also online: some rows change, to values that other rows or tables decide."""
+        return bool(self.update) and self.projection is not None and not self.projection.is_local
+
+    @property
+    def made_again(self) -> tuple[str, ...]:
+        """What goes on the way and is made again: all that the table keeps or, where the table stays, its triggers."""
+        return tuple(sql for sql in self.recreate if not (self.update and is_index(sql)))
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.indexes)
+        return tuple(text for text in texts if text)
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ class Plan:
     @property
     def statements(self) -> tuple[str, ...]:
         """Every statement of the promotion, for people to read."""
-        return tuple(s for p in self.tables for s in (p.create, *p.originals, p.copy, *p.recreate, *p.indexes) if s)
+        return tuple(statement for table in self.tables for statement in table.statements)
 
 
 def make_plan(
@@ -205,13 +222,15 @@ def _rebuild(
     shadow = OWN_PREFIX + present.name
     # Where STRICT comes or goes, the table as it is would refuse types and values of the new one.
     in_steps = ("strict" in words(target.suffix)) == ("strict" in words(present.suffix))
+    only = projection.concerned if way.rows_only else ""
     return TablePlan(
         present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
-        copy=projection.copy_into(shadow),
+        copy=projection.copy_into(shadow, only),
         # A value without an answer is copied as NULL and compared as what no row holds.
-        compare=projection.differing_from(shadow, UNMAPPED),
-        originals=_originals(projection, way.writes),
+        compare=projection.differing_from(shadow, UNMAPPED, only),
+        update=projection.put_from(shadow) if only else (),
+        originals=_originals(projection, way.writes, only),
         projection=projection,
         added=_added(way, shape, now) if in_steps else (),
         fill=projection.fill() if in_steps else "",
@@ -225,9 +244,9 @@ def _rebuild(
     )  # fmt: skip
 
 
-def _originals(projection: Projection, writes: str) -> tuple[str, ...]:
+def _originals(projection: Projection, writes: str, only: str) -> tuple[str, ...]:
     created = projection.originals_table(writes)
-    return (created, projection.originals_into(writes)) if created else ()
+    return (created, projection.originals_into(writes, only)) if created else ()
 
 
 def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: State, answers: Answers) -> Projection:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from migrator.ddl import quote
+from migrator.ddl import quote, tokens
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
 from migrator.schema import Column
 
@@ -49,9 +49,19 @@ class Projection:
 
     @property
     def is_local(self) -> bool:
-        """Whether each projected row comes from one row of the table, so that rows can be projected a few at a time."""
+        """Whether each projected row comes from one row alone, so that rows can be projected a few at a time."""
         given = (*self.values.values(), *self.opposite.values())
-        return not any("{rows}" in value_sql(value, "", self.answers, "") for value in given)
+        texts = [*(value_sql(value, "", self.answers, "") for value in given), self.where, self.opposite_where]
+        return not any(token.keyword == "select" for text in texts if text for token in tokens(text))
+
+    @property
+    def concerned(self) -> str:
+        """The condition that holds for every row of the table that changes or has originals; "" where any row may."""
+        given = ((self.values, self.where), (self.opposite, self.opposite_where))
+        conditions = [where for values, where in given if values]
+        if self._given_back:
+            conditions.append(self._key_in(self.reads))
+        return " OR ".join(f"({condition})" for condition in conditions) if all(conditions) else ""
 
     def sql(self, unmapped: str = "NULL", only: str = "") -> str:
         """SELECT of the key, the target's columns and, as `_was_<column>`, the source values that checks need.
@@ -68,6 +78,18 @@ class Projection:
         """INSERT of every projected row; rowids stay."""
         listed = [*map(quote, self._hidden_key), *map(quote, self.target)]
         return f"{verb} INTO {quote(shadow)} ({', '.join(listed)}) {_select(listed, f'({self.sql(only=only)})')}"
+
+    def put_from(self, shadow: str) -> tuple[str, str]:
+        """Statements that put the rows of `shadow` in the place of those with the same keys.
+
+        No UPDATE, in which a unique value that moves to another row would meet itself; and OR ABORT, because the table
+        itself may say that a row replaces another.
+        """
+        listed = ", ".join(map(quote, (*self._hidden_key, *self.target)))
+        return (
+            f"DELETE FROM {quote(self.table)} WHERE {self._key_in(shadow)}",
+            f"INSERT OR ABORT INTO {quote(self.table)} ({listed}) SELECT {listed} FROM {quote(shadow)}",
+        )
 
     def differing_from(self, table: str, unmapped: str = "NULL", only: str = "", but: str = "") -> str:
         """Counts projected rows that are missing from `table` or differ from it in type or bytes.
@@ -226,6 +248,10 @@ class Projection:
     def _remembered(self) -> tuple[str, ...]:
         sources = (source for c in self._given_back for source in self._sources(c))
         return tuple(dict.fromkeys([*self._changing, *sources, *self._mapped]))
+
+    def _key_in(self, table: str) -> str:
+        keys = ", ".join(map(quote, self.key))
+        return f"({keys}) IN (SELECT {keys} FROM {quote(table)})"
 
     @property
     def _hidden_key(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlite_utils import Database
 
@@ -206,6 +207,11 @@ def index_name(sql: str) -> str:
     found = list(tokens(sql))
     on = next(i for i, token in enumerate(found) if token.keyword == "on")
     return found[on - 1].name or unquoted(found[on - 1].text)
+
+
+def is_index(sql: str) -> bool:
+    """Whether a CREATE statement makes an index."""
+    return "index" in [token.keyword for token in islice(tokens(sql), 3)]
 
 
 def is_virtual(sql: str) -> bool:

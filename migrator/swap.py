@@ -13,7 +13,7 @@ from migrator import rebuild
 from migrator.ddl import quote, tokens
 from migrator.errors import PromotionError
 from migrator.plan import TablePlan
-from migrator.schema import OWN_PREFIX, index_name
+from migrator.schema import OWN_PREFIX, index_name, is_index
 
 _NO_PARENT = f"{OWN_PREFIX}nothing"
 
@@ -37,7 +37,7 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
     What was the table, and what was read of this tool's own tables, is left under names of this tool's. Needs
     `rebuild_settings`; never commits. Raises PromotionError where an index could not be given its name.
     """
-    old = old_name(plan.table)
+    old, text = old_name(plan.table), _text_to_be(connection, plan)
     statistics, columns = rebuild.statistics(connection, plan.table), rebuild.index_columns(connection, plan.table)
     rebuild.drop_triggers(connection, plan.table)
     rebuild.carry_sequence(connection, plan, plan.table, plan.shadow)
@@ -45,9 +45,9 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
     connection.execute(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
         connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (old,))
-    _write_schema(connection, plan, old)
+    _write_schema(connection, plan, old, text)
     for sql in plan.recreate:
-        if not _is_index(sql):
+        if not is_index(sql):
             connection.execute(sql)
     # Somebody may have gathered some about this tool's tables meanwhile.
     for name in (plan.table, plan.shadow, originals_name(plan)):
@@ -79,7 +79,15 @@ def _put_originals_in_place(connection: sqlite3.Connection, plan: TablePlan) -> 
         connection.execute(f"ALTER TABLE {quote(name)} RENAME TO {quote(plan.writes)}")
 
 
-def _write_schema(connection: sqlite3.Connection, plan: TablePlan, old: str) -> None:
+def _text_to_be(connection: sqlite3.Connection, plan: TablePlan) -> str:
+    """The table's CREATE statement after the swap: where only rows change, the stored one letter by letter."""
+    if plan.update or plan.target is None:
+        query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return str(connection.execute(query, (plan.table,)).fetchone()[0])
+    return plan.target.named(plan.table).sql
+
+
+def _write_schema(connection: sqlite3.Connection, plan: TablePlan, old: str, text: str) -> None:
     """Gives the indexes their names and the table its parents, and takes the old one's: nothing of that is in a page.
 
     CREATE INDEX in the swap took 2.5 s at 1,000,000 rows, this takes 0.1 ms. The renames before it have moved the
@@ -95,8 +103,7 @@ def _write_schema(connection: sqlite3.Connection, plan: TablePlan, old: str) -> 
             _write(connection, "index", name, old_name(name), _renamed(held[name], old_name(name), old))
         for name, sql in wanted.items():
             _write(connection, "index", _own(name), name, sql)
-        if plan.target is not None:
-            _write(connection, "table", plan.table, plan.table, plan.target.named(plan.table).sql)
+        _write(connection, "table", plan.table, plan.table, text)
         _write(connection, "table", old, old, _without_parents(old_sql))
     finally:
         connection.execute("PRAGMA writable_schema=RESET")
@@ -121,11 +128,7 @@ def _without_parents(sql: str) -> str:
 
 def _indexes(plan: TablePlan) -> list[str]:
     """The indexes that the table keeps and those that the migration declares, as SQLite will store them."""
-    return [_stored(sql) for sql in (*plan.recreate, *plan.indexes) if _is_index(sql)]
-
-
-def _is_index(sql: str) -> bool:
-    return "index" in [token.keyword for token in list(tokens(sql))[:3]]
+    return [_stored(sql) for sql in (*plan.recreate, *plan.indexes) if is_index(sql)]
 
 
 def _stored(sql: str) -> str:

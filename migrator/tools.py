@@ -18,7 +18,7 @@ from migrator.inspection import foreign_key_violations
 from migrator.migration import Behaviour, value_sql
 from migrator.plan import Plan, TablePlan
 from migrator.probes import Probe
-from migrator.rebuild import rebuild_settings
+from migrator.rebuild import rebuild_settings, take_place
 from migrator.schema import columns_of, shape_of
 
 Settings = Callable[[sqlite3.Connection], AbstractContextManager[object]]
@@ -201,10 +201,7 @@ def _give_declared_values(connection: sqlite3.Connection, plan: Plan) -> None:
             connection.execute(table.copy)
         if table.kind == "rebuild":
             connection.execute(_undeclared_as_they_were(connection, plan, table))
-            connection.execute(f"DROP TABLE {quote(table.table)}")
-            connection.execute(f"ALTER TABLE {quote(table.shadow)} RENAME TO {quote(table.table)}")
-        for statement in table.recreate:
-            connection.execute(statement)
+            take_place(connection, table)
 
 
 def _undeclared_as_they_were(connection: sqlite3.Connection, plan: Plan, table: TablePlan) -> str:

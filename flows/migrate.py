@@ -58,9 +58,9 @@ def migrate(request: MigrationRequest) -> Any:
                 candidate = create_indexes(candidate)
 
                 scratch = copy_for_tools(candidate)
-                tools = validate_tools(scratch, LTMC.probes)
+                tools = validate_tools(scratch, live.probes)
                 check_constraints(scratch)
-                performance = check_performance(scratch, LTMC.probes, tools)
+                performance = check_performance(scratch, live.probes, tools)
                 if request.tool_server is not None:
                     validate_tool_server(scratch, request.tool_server, LTMC.server_tools)
                 report("the rehearsal")

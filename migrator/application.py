@@ -14,8 +14,11 @@ from migrator.tool_server.calls import ServerTools
 
 @dataclass(frozen=True)
 class Application:
-    """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database; `server_tools`
-    is how the tools are called in the application's own server."""
+    """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database.
+
+    `probes` are its tools, as long as no migration has other probes for them; `server_tools` is how they are called in
+    the application's own server.
+    """
 
     name: str
     migrations: tuple[Migration, ...]
@@ -27,3 +30,10 @@ class Application:
     def own_tables(self) -> frozenset[str]:
         """The tables that belong to this tool: outside fingerprints, content hashes and drift."""
         return frozenset(LEDGER_TABLES).union(*(m.own_tables for m in self.migrations))
+
+    def probes_at(self, version: int) -> tuple[Probe, ...]:
+        """The tools of the application that expects schema `version`."""
+        found = {probe.tool: probe for probe in self.probes}
+        for migration in self.migrations[:version]:
+            found |= {probe.tool: probe for probe in migration.probes}
+        return tuple(found.values())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from migrator.ddl import canonical, folded, parse_create_table
 from migrator.errors import MigratorError
+from migrator.probes import Probe
 
 UNMAPPED = "x'00'"
 """Stands in a checking projection for a value that no spelling covers; no application writes it as text."""
@@ -157,11 +158,13 @@ class Change:
 class Migration:
     """One version of the schema; `version` and `name` come from the file's name.
 
-    `tools` are the application's tools that the migration repairs: they must pass afterwards.
+    `tools` are the application's tools that the migration repairs: they must pass afterwards. `probes` take the place
+    of the earlier ones of the same tools from this version on: the application that expects it does something else.
     """
 
     changes: tuple[Change, ...]
     tools: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
     version: int = 0
     name: str = ""
 

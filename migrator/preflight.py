@@ -20,6 +20,7 @@ from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger, versions_ever_applied
 from migrator.migration import Answers, Migration
 from migrator.plan import Plan, State, make_plan
+from migrator.probes import Probe
 from migrator.readings import expansions
 from migrator.schema import columns_of, own_objects, read_schema
 
@@ -58,6 +59,11 @@ class Live:
     @property
     def to_version(self) -> int:
         return self.from_version if self.plan is None else self.plan.to_version
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The tools of the application that expects the version to be: it is the one that runs afterwards."""
+        return self.application.probes_at(self.to_version)
 
 
 def preflight(

@@ -28,7 +28,7 @@ class ToolState:
 
 def look_at_tools(candidate: Candidate, step: str) -> Iterator[ToolState]:
     """One state for each tool that the migration names, on the candidate as `step` left it; nothing stays written."""
-    for probe in candidate.inspection.backup.live.application.probes:
+    for probe in candidate.inspection.backup.live.probes:
         if probe.tool in candidate.plan.tools and probe.call is not None:
             yield ToolState(probe.tool, step, *_state(candidate, probe))
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from migrator.errors import RefusedError
 from migrator.inspection import inspect
 from migrator.performance import check_performance
 from migrator.preflight import Live, preflight
+from migrator.probes import Probe
 from migrator.promotion import Promoted, promote
 from migrator.removal import remove_old
 from migrator.restoration import Restored, discard, finish_promoted, restore
@@ -50,9 +52,19 @@ def with_plan(candidate: Candidate, **fields) -> Candidate:
     return replace(candidate, inspection=replace(inspection, plan=replace(inspection.plan, tables=tables)))
 
 
+def with_probes(application: Application, changed: Callable[[Probe], Probe | None]) -> Application:
+    """The application with other probes, its own and those of its migrations; None: without that one."""
+
+    def probes(given: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        return tuple(probe for probe in map(changed, given) if probe is not None)
+
+    migrations = tuple(replace(m, probes=probes(m.probes)) for m in application.migrations)
+    return replace(application, probes=probes(application.probes), migrations=migrations)
+
+
 def prove(candidate: Candidate) -> Scratch:
     scratch = copy_for_tools(candidate)
-    probes = candidate.inspection.backup.live.application.probes
+    probes = candidate.inspection.backup.live.probes
     results = [validate_tool(scratch, probe) for probe in probes]
     check_constraints(scratch)
     check_performance(scratch, probes, results, memory_s=0.0)

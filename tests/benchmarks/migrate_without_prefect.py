@@ -66,9 +66,9 @@ def migrate(database, max_lock_ms):
             candidate = rehearsal("rebuild_table", rebuild_table, candidate, table)
         candidate = rehearsal("create_indexes", create_indexes, candidate)
         scratch = step("copy_for_tools", tools.copy_for_tools, candidate)
-        results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in LTMC.probes]
+        results = [step(f"tool {p.tool}", tools.validate_tool, scratch, p) for p in live.probes]
         step("check_constraints", tools.check_constraints, scratch)
-        performance = step("check_performance", check_performance, scratch, LTMC.probes, results)
+        performance = step("check_performance", check_performance, scratch, live.probes, results)
         promoted = step("promote", promote, candidate, max_lock_ms)
         step("verify_live", verify_live, promoted)
         if promoted.strategy == "online":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from flows.recording import _send_what_is_queued
 from flows.server import OwnServer
 from migrator.ltmc import LTMC
 from tests.pipeline.runs import on_server
+from tests.runs import with_probes
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +33,8 @@ def server() -> Iterator[OwnServer]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tools instead of 28, and not the two seconds that watch for growing memory: test_migration.py has them."""
-    few = tuple(probe for probe in LTMC.probes if probe.tool in ("log_code_attempt", "list_todos", "redis_flush_cache"))
-    monkeypatch.setattr("flows.migrate.LTMC", replace(LTMC, probes=few))
+    tools = ("log_code_attempt", "list_todos", "redis_flush_cache")
+    monkeypatch.setattr("flows.migrate.LTMC", with_probes(LTMC, lambda p: p if p.tool in tools else None))
     monkeypatch.setattr("tasks.prove.MEMORY_S", 0.0)
 
 

@@ -16,6 +16,7 @@ from migrator.errors import MigratorError, RefusedError, RestoreError, Verificat
 from migrator.ltmc import LTMC
 from tasks import report as reports
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, run
+from tests.runs import with_probes
 
 pytestmark = pytest.mark.usefixtures("server", "quick")
 
@@ -113,8 +114,8 @@ def test_one_tool_that_fails_does_not_keep_the_others_from_running(demo: Path, m
             raise LookupError("the tool got no row")
         return ()
 
-    broken_probes = tuple(replace(p, call=fails) if p.tool == "list_todos" else p for p in LTMC.probes)
-    monkeypatch.setattr("flows.migrate.LTMC", replace(LTMC, probes=broken_probes))
+    with_a_bug = with_probes(LTMC, lambda p: replace(p, call=fails) if p.tool == "list_todos" else p)
+    monkeypatch.setattr("flows.migrate.LTMC", with_a_bug)
     ended = run(demo)
     assert ended.report.outcome == "restored"
     assert "tool list_todos worked before and fails on the migrated copy" in str(ended.report.error)

@@ -117,7 +117,10 @@ def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
         connection.execute("BEGIN")
         rows = rebuild.rebuild_table(connection, replace(table, compare=_COMPARED_LATER))
         connection.execute("COMMIT")
-    return replace(candidate, rows=candidate.rows + rows, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
+    message = f"rows of {table.table}, which the schema to be does not have; {table.writes} keeps them"
+    found = (Finding("originals_kept", message, rows),) if table.kind == "drop" and rows else ()
+    took_s = candidate.rebuild_s + time.perf_counter() - started
+    return replace(candidate, rows=candidate.rows + rows, rebuild_s=took_s, findings=(*candidate.findings, *found))
 
 
 def create_indexes(candidate: Candidate) -> Candidate:

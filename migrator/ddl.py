@@ -184,6 +184,50 @@ def parse_create_table(sql: str) -> TableText:
     return _split(sql, name, found[opening:])
 
 
+def without_foreign_keys(text: TableText) -> TableText:
+    """`text` less its foreign keys; columns, types and what else must hold stay."""
+    kept = (d for d in text.definitions if d.column is not None or "references" not in _keywords(d.text))
+    return replace(text, definitions=tuple(replace(d, text=_without_references(d.text)) for d in kept))
+
+
+def _without_references(definition: str) -> str:
+    """A column's definition without its REFERENCES clauses (sqlite.org/syntax/foreign-key-clause.html)."""
+    found = list(tokens(definition))
+    first = next((i for i, token in enumerate(found) if token.keyword == "references"), None)
+    if first is None:
+        return definition
+    end = first + 2
+    if end < len(found) and found[end].text == "(":
+        end = next(i for i in range(end, len(found)) if found[i].text == ")") + 1
+    while end < len(found) and (length := _length_of_rule(_keywords(definition)[end : end + 4])):
+        end += length
+    named = first >= 2 and found[first - 2].keyword == "constraint"
+    start = found[first - 2 if named else first].start
+    rest = definition[found[end].start :] if end < len(found) else ""
+    return _without_references(definition[:start].rstrip() + (f" {rest}" if rest else ""))
+
+
+def _length_of_rule(words: tuple[str | None, ...]) -> int:
+    """How many of `words`, the next ones, are one rule of a foreign key; 0 where they are none."""
+    match words:
+        case ("on", _, "set" | "no", _):
+            return 4
+        case ("on", _, *_):
+            return 3
+        case ("match" | "initially", *_):
+            return 2
+        case ("not", "deferrable", *_):
+            return 2
+        case ("deferrable", *_):
+            return 1
+        case _:
+            return 0
+
+
+def _keywords(sql: str) -> tuple[str | None, ...]:
+    return tuple(token.keyword for token in tokens(sql))
+
+
 def _split(sql: str, name: str, found: list[Token]) -> TableText:
     """The entries between the first token, the opening parenthesis, and the one that closes it."""
     definitions: list[Definition] = []

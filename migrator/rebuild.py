@@ -7,12 +7,12 @@ The order is SQLite's documented procedure for schema changes that ALTER TABLE c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 from migrator.connect import pragma, set_pragma
-from migrator.ddl import quote
-from migrator.errors import RehearsalError
+from migrator.ddl import parse_create_table, quote, without_foreign_keys
+from migrator.errors import PromotionError, RehearsalError
 from migrator.plan import TablePlan
 
 SETTINGS: tuple[tuple[str, str | int], ...] = (
@@ -129,7 +129,10 @@ def create_indexes(connection: sqlite3.Connection, plan: TablePlan) -> int:
 
 
 def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
-    """The table goes; with rows in it, it stays under the name that the way forward reads again."""
+    """The table goes; with rows in it, it stays under the name that the way forward reads again.
+
+    Without its foreign keys: where the application enforces them a row put aside would refuse its DELETE of a parent.
+    """
     rows = int(connection.execute(f"SELECT count(*) FROM {quote(plan.table)}").fetchone()[0])
     if rows == 0:
         connection.execute(f"DROP TABLE {quote(plan.table)}")
@@ -140,7 +143,31 @@ def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
     for kind, name in connection.execute(on_table, (plan.table,)).fetchall():
         connection.execute(f"DROP {kind.upper()} {quote(name)}")
     connection.execute(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(plan.writes)}")
+    ((text,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (plan.writes,))
+    with writing_schema(connection) as write:
+        write("table", plan.writes, plan.writes, without_foreign_keys(parse_create_table(text)).sql)
     return rows
+
+
+@contextmanager
+def writing_schema(connection: sqlite3.Connection) -> Iterator[Callable[[str, str, str, str], None]]:
+    """Gives a function (kind, name, new name, new text) after which an object has that name and text.
+
+    Only for what no page knows of, such as names of indexes and foreign keys. A rename before it has to have moved the
+    schema's cookie, so that every other connection reads the schema anew. The function raises PromotionError where
+    there is no such object. sqlite.org/pragma.html#pragma_writable_schema.
+    """
+
+    def write(kind: str, name: str, to: str, sql: str) -> None:
+        update = "UPDATE sqlite_master SET name = ?, sql = ? WHERE type = ? AND name = ?"
+        if connection.execute(update, (to, sql, kind, name)).rowcount != 1:
+            raise PromotionError(f"{kind} {name} could not be written as {to}; live unchanged", "start again")
+
+    connection.execute("PRAGMA writable_schema=1")
+    try:
+        yield write
+    finally:
+        connection.execute("PRAGMA writable_schema=RESET")
 
 
 def _replace_table(connection: sqlite3.Connection, plan: TablePlan) -> None:

@@ -8,13 +8,28 @@ import pytest
 from migrator import candidate as candidates
 from migrator.candidate import add_column, convert_data, create_indexes, predicted_lock_ms, stage
 from migrator.connect import opened
+from migrator.ddl import canonical
 from migrator.errors import RefusedError, RehearsalError
 from migrator.inspection import inspect
-from migrator.migration import Mapped
+from migrator.migration import Change, Mapped
 from migrator.schema import Column
 from tests.children import holding
 from tests.notes import AFTER, BEFORE, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
-from tests.runs import backed_up, columns, holds, is_sound, migrate, prove, rehearse, rehearsed, rows, run_sql, stored
+from tests.runs import (
+    PLENTY_MS,
+    backed_up,
+    columns,
+    end_of_run,
+    holds,
+    is_sound,
+    migrate,
+    prove,
+    rehearse,
+    rehearsed,
+    rows,
+    run_sql,
+    stored,
+)
 
 
 @pytest.fixture
@@ -218,6 +233,7 @@ def test_the_predicted_lock_grows_with_the_rows(database):
     assert predicted_lock_ms(candidate, 200) == pytest.approx(2000 * candidate.rebuild_s)
 
 
+MADE = "SELECT sql FROM sqlite_master WHERE name LIKE '{}%'"
 SECOND = change(
     before=AFTER,
     after=AFTER.replace("stars INTEGER", "stars TEXT CHECK(stars IN ('few', 'many'))"),
@@ -257,3 +273,23 @@ def test_the_copies_for_the_tools_are_the_backup_and_the_candidate(database):
     scratch = prove(candidate)
     assert holds(scratch.before) == holds(database)
     assert holds(scratch.after) == holds(candidate.path)
+
+
+@pytest.mark.parametrize("max_lock_ms", [PLENTY_MS, 0.0])
+def test_rows_of_a_table_that_goes_are_told_before_the_promotion_and_come_back(database, max_lock_ms):
+    text = "CREATE TABLE marks (id INTEGER PRIMARY KEY AUTOINCREMENT, note INTEGER REFERENCES notes (id))"
+    with_marks = notes_application(migration(change(), Change("marks", after=text)))
+    migrate(database, with_marks, max_lock_ms=max_lock_ms)
+    run_sql(database, "INSERT INTO marks VALUES (4, 1), (9, 2)")
+    candidate = rehearsed(database, with_marks, to_version=0)
+    assert [(f.code, f.message, f.count) for f in candidate.findings if "marks" in f.message] == [
+        ("originals_kept", "rows of marks, which the schema to be does not have; marks_ahead keeps them", 2)
+    ]
+    prove(candidate)
+    end_of_run(candidate, max_lock_ms)
+    assert rows(database, "SELECT * FROM marks_ahead") == [(4, 1), (9, 2)]
+    assert rows(database, "PRAGMA foreign_key_list(marks_ahead)") == []
+    run_sql(database, "PRAGMA foreign_keys=1", "DELETE FROM notes WHERE id = 2")
+    migrate(database, with_marks, max_lock_ms=max_lock_ms)
+    assert rows(database, "SELECT * FROM marks") == [(4, 1), (9, 2)]
+    assert [canonical(sql) for (sql,) in rows(database, MADE.format("marks"))] == [canonical(text)]

@@ -1,12 +1,22 @@
 """CREATE statements as text: what is split comes together again, and what nobody names stays."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.ddl import DdlError, canonical, folded, parse_create_table, quote, words
+from migrator.ddl import (
+    DdlError,
+    canonical,
+    folded,
+    parse_create_table,
+    quote,
+    tokens,
+    without_foreign_keys,
+    words,
+)
 
 ODD_NAMES = [
     'x"; DROP TABLE y; --',
@@ -212,6 +222,39 @@ def test_the_words_are_names_and_keywords_without_strings_and_comments():
         "b`c",
         "end",
     )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "a REFERENCES p",
+        "a TEXT NOT NULL REFERENCES p (id) ON DELETE SET NULL ON UPDATE NO ACTION DEFAULT 'x' CHECK (a <> 'MATCH')",
+        "a INTEGER CONSTRAINT c REFERENCES 'p'(\"i)\") MATCH FULL NOT DEFERRABLE INITIALLY DEFERRED NOT NULL UNIQUE",
+        "a REFERENCES p ON DELETE CASCADE DEFERRABLE INITIALLY IMMEDIATE /* ends */ COLLATE NOCASE",
+        "a REFERENCES p REFERENCES q (x) ON UPDATE SET DEFAULT DEFAULT 7",
+        'a INTEGER PRIMARY KEY CONSTRAINT "references" NOT NULL ON CONFLICT REPLACE REFERENCES p ON DELETE RESTRICT',
+        'a "references" DEFAULT 5',
+        "a TEXT, FOREIGN KEY (a) REFERENCES p",
+        "a TEXT, UNIQUE (a), CONSTRAINT f FOREIGN KEY (a) REFERENCES p (id) ON DELETE CASCADE, CHECK (a <> 'ON')",
+    ],
+)
+def test_without_its_foreign_keys_a_table_is_the_same_table(column):
+    sql = f"CREATE TABLE t (k INTEGER, {column}) /* t */"
+    bare = without_foreign_keys(parse_create_table(sql))
+    assert "references" not in [token.keyword for token in tokens(bare.sql)]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        found = []
+        for text in (sql, bare.sql):
+            connection.execute(text)
+            indexes = connection.execute("PRAGMA index_list(t)").fetchall()
+            found.append((connection.execute("PRAGMA table_xinfo(t)").fetchall(), indexes))
+            keys = connection.execute("PRAGMA foreign_key_list(t)").fetchall()
+            connection.execute("DROP TABLE t")
+        assert found[0] == found[1]
+        assert keys == []
+    assert [d.canonical for d in bare.constraints] == [
+        d.canonical for d in parse_create_table(sql).constraints if "foreign" not in d.canonical
+    ]
 
 
 NAMES = st.one_of(st.sampled_from(ODD_NAMES), st.text("abcdeXYZ_\"'`[], -/*()", min_size=1, max_size=8))

@@ -85,6 +85,21 @@ def test_a_new_table_with_rows_waits_and_comes_back_whole():
     assert cells(connection, "steps")[-1][:2] == (13, 13)
 
 
+def test_rows_that_wait_keep_no_parent_from_being_deleted():
+    connection = made_up()
+    forward(connection, MADE_UP)
+    connection.execute("INSERT INTO steps VALUES (5, 1, 'a'), (9, 2, 'b')")
+    new = everything(connection)
+    back(connection, MADE_UP)
+    assert connection.execute("PRAGMA foreign_key_list(steps_ahead)").fetchall() == []
+    connection.execute("PRAGMA foreign_keys=1")
+    connection.execute("DELETE FROM tasks WHERE id = 1")
+    connection.execute("INSERT INTO tasks (id, title, done) VALUES (1, 'one', 0)")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    forward(connection, MADE_UP)
+    assert everything(connection) == new
+
+
 def test_rows_of_a_new_table_without_a_key_come_back_with_their_rowids():
     made = migration(Change("t", after="CREATE TABLE t (a)"))
     connection = database()

@@ -17,9 +17,8 @@ class Directed:
     `source` and `target` are the declared texts (None: no such table on that side), `opposite` the values of the
     way back, `pairs` the source columns that hold a target column's value under other names. Values put aside by
     the other direction are read from table `reads`, those that this one puts aside go to `writes`, each for the row
-    that has the same `identity`. `indexes` are
-    made, `drops` go. `rows_only`: the table keeps its text. `exact` is a text to return to in place of the
-    declared one.
+    that has the same `identity`. `indexes` are made, `drops` go; AUTOINCREMENT goes on above `mark`. `rows_only`: the
+    table keeps its text. `exact` is a text to return to in place of the declared one.
     """
 
     table: str
@@ -36,6 +35,7 @@ class Directed:
     identity: tuple[str, ...]
     indexes: tuple[str, ...]
     drops: tuple[str, ...]
+    mark: str | None
     exact: TableText | None = None
 
 
@@ -53,7 +53,7 @@ def _forth(change: Change) -> Directed:
         opposite={old: back.sql for old, back in change.back.items()}, opposite_where=None,
         pairs={b.of: tuple(old for old, back in change.back.items() if back.of == b.of) for b in change.back.values()},
         reads=change.ahead_table, writes=change.originals_table, identity=change.identity,
-        indexes=change.indexes, drops=change.drops,
+        indexes=change.indexes, drops=change.drops, mark=change.mark,
     )  # fmt: skip
 
 

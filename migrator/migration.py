@@ -106,7 +106,8 @@ class Change:
     column stores, with a CAST where needed. `back` gives an old column from the new row. `identity` are columns that
     stay and tell a row from another that gets its key later: what was put aside goes back to the same row only.
     `originals` names the table that keeps what the new table cannot hold, or the rows of one that goes, `ahead` the one
-    that keeps on the way back what the old one cannot. `indexes` are made; `drops` go, and are made again on the way
+    that keeps on the way back what the old one cannot. `mark` is SQL for an id that AUTOINCREMENT goes on above, in
+    either direction: for ids that are given elsewhere too. `indexes` are made; `drops` go, and are made again on the way
     back: of a table that goes, all that it has.
     Raises DeclarationError for values of columns that the texts do not have.
     """
@@ -120,6 +121,7 @@ class Change:
     identity: tuple[str, ...] = ()
     originals: str | None = None
     ahead: str | None = None
+    mark: str | None = None
     indexes: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
@@ -257,6 +259,9 @@ _NOT_SQL = {
 }
 """Fields that hold names or data: there every character counts."""
 
+_CAME_LATER = frozenset({"drops", "mark"})
+"""Fields that say nothing where they are empty: what was applied before there were any keeps its checksum."""
+
 
 def _canonical(part: object) -> object:
     """The declaration as nested tuples in which SQL differs only where SQLite would see a difference."""
@@ -269,8 +274,7 @@ def _canonical(part: object) -> object:
             return tuple(_canonical(entry) for entry in part)
         case Change() | Mapped() | Switch() | Back():
             exact = _NOT_SQL[type(part)]
-            # A field that came later says nothing where it is empty: what was applied before keeps its checksum.
-            fields = {k: v for k, v in vars(part).items() if v or k != "drops"}
+            fields = {k: v for k, v in vars(part).items() if v or k not in _CAME_LATER}
             return (type(part).__name__, *(v if k in exact else _canonical(v) for k, v in fields.items()))
         case _:
             return part

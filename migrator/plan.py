@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from migrator.ddl import TableText, canonical, folded, quote, words
 from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
-from migrator.migration import UNMAPPED, Answers, Migration
+from migrator.migration import UNMAPPED, Answers, Migration, literal
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, is_index, shape_of
 from migrator.target import check_columns, kept_objects, merged, missing_indexes
@@ -34,7 +34,7 @@ class TablePlan:
     the shadow table holds those, and `update` puts them into the table, which stays. `new`: `create` makes the
     table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
     the small steps of the rehearsal. `unmapped`, `duplicates` and `missing`
-    find what the new table cannot hold.
+    find what the new table cannot hold; `mark` raises the AUTOINCREMENT mark.
     """
 
     table: str
@@ -52,6 +52,7 @@ class TablePlan:
     duplicates: tuple[tuple[tuple[str, ...], str], ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     recreate: tuple[str, ...] = ()
+    mark: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     reads: str | None = None
     writes: str = ""
@@ -73,7 +74,7 @@ class TablePlan:
 
     @property
     def statements(self) -> tuple[str, ...]:
-        texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.indexes)
+        texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.mark, *self.indexes)
         return tuple(text for text in texts if text)
 
 
@@ -238,10 +239,21 @@ def _rebuild(
         duplicates=tuple((columns, projection.duplicates(columns)) for columns in shape.unique),
         missing=tuple((c, projection.nulls(c)) for c in shape.not_null),
         recreate=tuple(o.sql for o in kept_objects(way, state.schema, present, target)),
+        mark=_mark(present.name, way.mark) if way.mark and target.autoincrement else (),
         indexes=tuple(missing_indexes(way, state.schema)),
         reads=way.reads if way.reads in state.own else None,
         writes=way.writes,
     )  # fmt: skip
+
+
+def _mark(table: str, sql: str) -> tuple[str, str]:
+    """A table that never had a row has no mark yet."""
+    name = literal(table)
+    return (
+        f"UPDATE sqlite_sequence SET seq = max(seq, coalesce(({sql}), 0)) WHERE name = {name}",
+        f"INSERT INTO sqlite_sequence SELECT {name}, mark FROM (SELECT ({sql}) AS mark) "
+        f"WHERE mark > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {name})",
+    )
 
 
 def _originals(projection: Projection, writes: str, only: str) -> tuple[str, ...]:

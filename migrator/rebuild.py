@@ -102,6 +102,7 @@ def rebuild_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
                 take_place(connection, plan)
             else:
                 _replace_table(connection, plan)
+            raise_mark(connection, plan)
     if plan.reads is not None:
         connection.execute(f"DROP TABLE {quote(plan.reads)}")
     return copied
@@ -201,6 +202,12 @@ def carry_sequence(connection: sqlite3.Connection, plan: TablePlan, source: str,
         return
     connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
     connection.execute("INSERT INTO sqlite_sequence SELECT ?, seq FROM sqlite_sequence WHERE name = ?", (table, source))
+
+
+def raise_mark(connection: sqlite3.Connection, plan: TablePlan) -> None:
+    """Afterwards no id that the migration knows of, wherever it was given, is given again. Never commits."""
+    for statement in plan.mark:
+        connection.execute(statement)
 
 
 Rows = list[tuple[object, ...]]

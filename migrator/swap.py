@@ -53,6 +53,7 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
         rebuild.forget_statistics(connection, name)
     same = columns.items() & rebuild.index_columns(connection, plan.table).items()
     rebuild.bring_back_statistics(connection, statistics, {None, plan.table, *(name for name, _ in same)})
+    rebuild.raise_mark(connection, plan)
     _put_originals_in_place(connection, plan)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from migrator.errors import NotOnlineError, RehearsalError
 from migrator.migration import Change
-from tests.unit.going_online import check_forth, made, online
+from tests.unit.going_online import check_forth, cleaned, made, online
 from tests.unit.migrating import (
     back,
     database,
@@ -172,3 +172,50 @@ def test_every_row_at_once_is_refused_online(folder):
     every = migration(Change("sequence", values={"last": FIT}))
     with pytest.raises(NotOnlineError, match="a value of sequence depends on other rows"):
         online(items(folder), every)
+
+
+# The application before the migration takes the row id of a new row of the sequence for the next number.
+GIVEN = "CREATE TABLE given (id INTEGER PRIMARY KEY AUTOINCREMENT, last INTEGER)"
+HIGHEST = "SELECT max(number) FROM items"
+MARKED = Change("given", values={"last": f"max(last, ({HIGHEST}))"}, where="id = 1", mark=HIGHEST)
+REBUILT = Change("given", GIVEN, GIVEN.replace("last", "since TEXT, last"), mark=HIGHEST)
+MARK = "SELECT seq FROM sqlite_sequence WHERE name = 'given'"
+
+
+@pytest.mark.parametrize("change", [MARKED, REBUILT])
+@pytest.mark.parametrize("carry_out", [promote, rehearse])
+def test_autoincrement_goes_on_above_ids_that_were_given_elsewhere(change, carry_out):
+    connection = database(ITEMS, GIVEN, "INSERT INTO given VALUES (1, 0), (2, 1)")
+    carry_out(connection, plan_for(connection, [migration(change)]))
+    assert one(connection, MARK) == 2
+    connection.execute("INSERT INTO items VALUES (7), (12)")
+    carry_out(connection, plan_for(connection, [migration(change)], reverse=True))
+    assert (one(connection, "INSERT INTO given (last) VALUES (2) RETURNING id"), one(connection, MARK)) == (13, 13)
+
+
+def test_a_mark_that_is_higher_stays_and_a_table_without_one_gets_it_only_where_there_are_ids():
+    connection = database(ITEMS, GIVEN, "INSERT INTO given VALUES (40, 1)", "DELETE FROM given")
+    connection.execute("INSERT INTO items VALUES (7)")
+    forward(connection, migration(REBUILT))
+    assert one(connection, MARK) == 40
+    for items, marks in (("NULL", []), ("5", [(5,)])):
+        connection = database(ITEMS, GIVEN, f"INSERT INTO items VALUES ({items})")
+        forward(connection, migration(REBUILT))
+        assert connection.execute(MARK).fetchall() == marks
+
+
+def test_a_table_that_somebody_made_without_autoincrement_has_no_mark():
+    connection = database(ITEMS, GIVEN.replace(" AUTOINCREMENT", ""), "INSERT INTO items VALUES (7)")
+    forward(connection, migration(MARKED))
+    assert tables(connection) == {"given", "items"}
+
+
+def test_the_mark_is_raised_online_too(folder):
+    for change in (MARKED, REBUILT):
+        path = made(folder / f"{len(change.values)}.db", ITEMS, GIVEN, "INSERT INTO given VALUES (1, 0), (2, 1)")
+        online(path, migration(change))
+        with sqlite3.connect(path) as connection:
+            connection.execute("INSERT INTO items VALUES (30)")
+        online(cleaned(path, migration(change)), migration(change), reverse=True)
+        with sqlite3.connect(path) as connection:
+            assert connection.execute(MARK).fetchall() == [(30,)]

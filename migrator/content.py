@@ -26,7 +26,8 @@ _BITS = 62
 
 @dataclass(frozen=True)
 class Content:
-    """`sha256` covers rowid (or the primary key's order), type and bytes of every value, in the order of the rowid."""
+    """`sha256` covers rowid (or the primary key's order), type and bytes of every value, in the order of the rowid;
+    of sqlite_sequence each name's mark."""
 
     rows: int
     sha256: str
@@ -73,7 +74,10 @@ def _selects(connection: sqlite3.Connection, table: str, schema: Schema) -> list
     names, text = columns_of(connection, table), schema.table(table)
     rowid = rowid_name(names)
     first: tuple[str, ...] = ()
-    if text is not None and parse_create_table(text.sql).without_rowid:
+    if table == "sqlite_sequence":
+        # A rebuilt table's mark is a new row: its place means nothing.
+        end = "ORDER BY name, seq"
+    elif text is not None and parse_create_table(text.sql).without_rowid:
         # Even NOT INDEXED would allow an index that holds every column, and its order.
         primary = Database(connection, recursive_triggers=False, execute_plugins=False).table(table).pks
         end = f"ORDER BY {', '.join(map(quote, primary))}"

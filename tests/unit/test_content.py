@@ -127,6 +127,12 @@ def test_a_mark_of_autoincrement_is_content():
     assert difference(used, unused) == ("sqlite_sequence",)
 
 
+def test_the_order_of_the_marks_is_no_content():
+    made = [f"CREATE TABLE {t} (id INTEGER PRIMARY KEY AUTOINCREMENT)" for t in "ab"]
+    marks = [f"INSERT INTO {t} DEFAULT VALUES" for t in "ab"]
+    assert contents(*made, *marks) == contents(*made, *reversed(marks))
+
+
 def test_a_difference_names_the_tables_that_differ_or_are_on_one_side_only():
     one = contents(TABLE, ROWS, "CREATE TABLE gone (x)", "CREATE TABLE same (x)")
     other = contents(TABLE, "CREATE TABLE same (x)", "CREATE TABLE made (x)")

@@ -83,7 +83,7 @@ def validate_tool(scratch: Scratch, probe: Probe) -> ToolResult:
     fault_after, answer_after = attempt(scratch.after, probe)
     named = probe.tool in plan.tools
     works = fault_before is None and fault_after is None
-    if works and answer_before != answer_after and named and not plan.reverse:
+    if works and answer_before != answer_after and named:
         # Only now: giving a million old rows their declared values takes seconds.
         fault_after, answer_before = attempt(scratch.before, probe, plan)
     if works and answer_before != answer_after:
@@ -190,7 +190,7 @@ def fault_text(error: Exception) -> str:
 
 
 def _give_declared_values(connection: sqlite3.Connection, plan: Plan) -> None:
-    """The backup's rows in tables of the target's form, with the values that the migrations declare.
+    """The backup's rows in tables of the target's form, with the values that the migrations declare for this way.
 
     Every other column is read from the old table itself, not through the projection that the candidate was made
     with: what that would mix up stands out.
@@ -216,13 +216,14 @@ def _undeclared_as_they_were(connection: sqlite3.Connection, plan: Plan, table: 
 
 
 def _declared_columns(plan: Plan, table: TablePlan) -> set[str]:
-    """The names, folded, of the columns that the migration gives values, as the operator answered."""
+    """The names, folded, of the columns that the migration gives values, as the operator answered; the way back gives
+    theirs, and those that it makes itself."""
     changes = (c for m in plan.migrations if m.version == table.version for c in m.changes)
     return {
         folded(column)
         for change in changes
         if folded(change.table) == folded(table.table)
-        for column, value in change.values.items()
+        for column, value in (*change.values.items(), *((c, b.sql) for c, b in change.back.items() if plan.reverse))
         if value_sql(value, column, plan.answers[table.version], "NULL") != column
     }
 

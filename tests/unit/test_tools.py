@@ -211,6 +211,26 @@ def test_the_way_back_may_break_the_tools_that_the_migration_repaired_and_no_oth
     check_constraints(scratch)
 
 
+@pytest.fixture
+def on_the_way_back(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    migrate(path)
+    return copy_for_tools(rehearsed(path, to_version=0))
+
+
+def test_an_answer_that_changes_on_the_way_back_as_declared_passes(on_the_way_back):
+    assert validate_tool(on_the_way_back, probe(moods, "add_note")).status == "passed"
+
+
+def test_any_other_change_of_an_answer_on_the_way_back_is_told_and_stops_no_tool_that_the_migration_names(
+    on_the_way_back,
+):
+    run_sql(on_the_way_back.after, "UPDATE notes SET body = 'note 90' WHERE id = 90")
+    result = validate_tool(on_the_way_back, probe(moods, "add_note"))
+    assert (result.status, result.reason) == ("failed", "answers differently about data that was there before")
+
+
 def test_a_promise_that_holds_passes_and_leaves_no_row(scratch):
     before = holds(scratch.after)
     check_constraints(scratch)

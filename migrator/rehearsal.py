@@ -7,12 +7,13 @@ from pathlib import Path
 from migrator.backup import Backup
 from migrator.candidate import Candidate
 from migrator.connect import Connection, opened, set_pragma
-from migrator.ddl import folded, quote
+from migrator.ddl import folded, quote, words
 from migrator.errors import RehearsalError
 from migrator.files import create_private, make_directory
 from migrator.ledger import LEDGER_TABLES
 from migrator.online import promote_online
 from migrator.pace import Pace
+from migrator.plan import Plan
 from migrator.preflight import read_state
 
 _NAME = "schema.db"
@@ -25,7 +26,7 @@ def rehearse_online(candidate: Candidate) -> None:
     """
     backup = candidate.inspection.backup
     live, plan = backup.live, candidate.plan
-    path = _schema_alone(backup, plan.touched)
+    path = _schema_alone(backup, plan)
     with opened(path) as connection:
         state = read_state(connection, live.application)
         promote_online(connection, live.application, plan, state, lambda *_: None, Pace(sleep=lambda _: None), 0)
@@ -39,15 +40,17 @@ def rehearse_online(candidate: Candidate) -> None:
         )
 
 
-def _schema_alone(backup: Backup, touched: frozenset[str]) -> Path:
-    """A database with the migrated tables, what names them, and this tool's own tables; of rows only the ledger's."""
+def _schema_alone(backup: Backup, plan: Plan) -> Path:
+    """A database with the migrated tables, what names them, the tables that their values are read from, and this tool's
+    own tables; of rows only the ledger's."""
     path = backup.scratch / _NAME
     make_directory(backup.scratch, backup.live.database)
     path.unlink(missing_ok=True)
     create_private(path, backup.live.database)
     schema = backup.live.state.schema
-    naming = schema.naming(touched)
+    naming = schema.naming(plan.touched)
     tables = {folded(o.table) for o in schema.objects if o.canonical in naming}
+    tables |= {folded(table) for table in schema.tables} & set(words(" ".join(plan.statements)))
     wanted = [o for o in schema.objects if folded(o.table) in tables or o.canonical in naming]
     with opened(backup.path, read_only=True) as source, opened(path) as target:
         set_pragma(target, "synchronous", 0)

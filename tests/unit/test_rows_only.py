@@ -6,6 +6,10 @@ import pytest
 
 from migrator.errors import NotOnlineError, RehearsalError
 from migrator.migration import Change
+from tests.notes import change as notes_change
+from tests.notes import make_notes, notes_application
+from tests.notes import migration as notes_migration
+from tests.runs import migrate, rows, run_sql
 from tests.unit.going_online import check_forth, cleaned, made, online
 from tests.unit.migrating import (
     back,
@@ -219,3 +223,18 @@ def test_the_mark_is_raised_online_too(folder):
         online(cleaned(path, migration(change)), migration(change), reverse=True)
         with sqlite3.connect(path) as connection:
             assert connection.execute(MARK).fetchall() == [(30,)]
+
+
+def test_the_tables_that_decide_a_value_are_rehearsed_with_the_swap(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    run_sql(
+        path,
+        SEQUENCE,
+        "INSERT INTO sequence VALUES (1, 0)",
+        "CREATE TRIGGER t AFTER DELETE ON tags BEGIN SELECT 1; END",
+    )
+    fit = Change("sequence", values={"last": "(SELECT max(note_id) FROM tags)"}, where="id = 1")
+    application = notes_application(notes_migration(notes_change(), fit))
+    assert migrate(path, application, max_lock_ms=0.0).strategy == "online"
+    assert rows(path, "SELECT * FROM sequence") == [(1, 99)]

@@ -97,8 +97,8 @@ def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
         if table != first:
             refuse_what_does_not_fit(connection, table)
         kept = rebuild.convert_data(connection, table)
-    message = f"rows of {table.table} hold what the new table cannot; {table.writes} keeps it"
-    found = (Finding("originals_kept", message, kept),) if kept else ()
+    told = "change; {} keeps their old values" if table.update else "hold what the new table cannot; {} keeps it"
+    found = _kept(f"rows of {table.table} {told.format(table.writes)}", kept)
     took_s = time.perf_counter() - started
     return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, findings=(*candidate.findings, *found))
 
@@ -118,9 +118,13 @@ def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
         rows = rebuild.rebuild_table(connection, replace(table, compare=_COMPARED_LATER))
         connection.execute("COMMIT")
     message = f"rows of {table.table}, which the schema to be does not have; {table.writes} keeps them"
-    found = (Finding("originals_kept", message, rows),) if table.kind == "drop" and rows else ()
+    found = _kept(message, rows) if table.kind == "drop" else ()
     took_s = candidate.rebuild_s + time.perf_counter() - started
     return replace(candidate, rows=candidate.rows + rows, rebuild_s=took_s, findings=(*candidate.findings, *found))
+
+
+def _kept(message: str, rows: int) -> tuple[Finding, ...]:
+    return (Finding("originals_kept", message, rows),) if rows else ()
 
 
 def create_indexes(candidate: Candidate) -> Candidate:

@@ -6,8 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.errors import ProbeError
+from migrator.ltmc import LTMC
 from migrator.ltmc.demo import make_demo
 from migrator.ltmc.probes import CATALOGUE
+from tests.unit.migrating import forward
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "ltmc_20250809.db"
 
 TARGET = """
 CREATE TABLE CodePatterns (
@@ -23,25 +27,26 @@ INSERT INTO CodePatterns (function_name, file_name, module_name, input_prompt, g
 VALUES ('connect', 'connect.py', 'app', 'Connect.', 'connect()', 'pass', 12, NULL, '["a", "b"]', '2025-08-09'),
     (NULL, NULL, NULL, '', '', 'fail', NULL, 'no such file', NULL, '2025-08-10'),
     (NULL, NULL, NULL, 'Größe', 'x = 1', NULL, -250, NULL, NULL, '2025-08-11')"""
-PROBES = {probe.tool: probe.call for probe in CATALOGUE}
 CALLED = [probe.tool for probe in CATALOGUE if probe.call]
 
 
-def call(connection: sqlite3.Connection, tool: str) -> object:
+def call(connection: sqlite3.Connection, tool: str, version: int = 1) -> object:
+    """What `tool` of the application that expects schema `version` answers."""
+    (probe,) = (probe for probe in LTMC.probes_at(version) if probe.tool == tool)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        answer = PROBES[tool](connection)
+        answer = probe.call(connection)
         assert connection.in_transaction
         return answer
     finally:
         connection.execute("ROLLBACK")
 
 
-def failures(connection: sqlite3.Connection) -> dict[str, str]:
+def failures(connection: sqlite3.Connection, version: int = 1) -> dict[str, str]:
     failed = {}
     for tool in CALLED:
         try:
-            call(connection, tool)
+            call(connection, tool, version)
         except (ProbeError, sqlite3.Error) as error:
             failed[tool] = f"{type(error).__name__}: {error}"
     return failed
@@ -51,6 +56,14 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE CodePatterns")
     connection.execute(TARGET)
     connection.execute(PATTERNS)
+
+
+def at_version(version: int, database: bytes | None = None) -> sqlite3.Connection:
+    """A demo database, or another, migrated to `version`."""
+    connection = in_memory(demo_bytes() if database is None else database)
+    for migration in LTMC.migrations[:version]:
+        forward(connection, migration)
+    return connection
 
 
 def original_database() -> sqlite3.Connection:

@@ -112,7 +112,7 @@ def test_a_link_that_may_exist_once_only_makes_store_context_links_fail(migrated
         ("get_chats_by_tool", "UPDATE ChatHistory SET role = content, content = role"),
         ("get_messages_for_chunk", "UPDATE ChatHistory SET conversation_id = content, content = conversation_id"),
         ("list_todos", "UPDATE Todos SET title = description, description = title"),
-        ("search_todos", "UPDATE Todos SET priority = created_at, created_at = priority"),
+        ("search_todos", "UPDATE Todos SET priority = created_at, created_at = coalesce(priority, '')"),
         ("get_context_links_for_message", "UPDATE ContextLinks SET chunk_id = chunk_id + 1"),
         ("get_context_usage_statistics", "DELETE FROM ContextLinks WHERE id = 1"),
         ("list_tool_identifiers", "UPDATE ChatHistory SET source_tool = NULL WHERE source_tool = 'cursor'"),

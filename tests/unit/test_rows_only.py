@@ -228,12 +228,7 @@ def test_the_mark_is_raised_online_too(folder):
 def test_the_tables_that_decide_a_value_are_rehearsed_with_the_swap(tmp_path):
     path = tmp_path / "notes.db"
     make_notes(path)
-    run_sql(
-        path,
-        SEQUENCE,
-        "INSERT INTO sequence VALUES (1, 0)",
-        "CREATE TRIGGER t AFTER DELETE ON tags BEGIN SELECT 1; END",
-    )
+    run_sql(path, SEQUENCE, "INSERT INTO sequence VALUES (1, 0)")
     fit = Change("sequence", values={"last": "(SELECT max(note_id) FROM tags)"}, where="id = 1")
     application = notes_application(notes_migration(notes_change(), fit))
     assert migrate(path, application, max_lock_ms=0.0).strategy == "online"

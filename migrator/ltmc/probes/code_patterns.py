@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from migrator.errors import ProbeError
 from migrator.ltmc.probes.rows import (
+    NextId,
     Row,
     expect,
     expect_among,
@@ -16,6 +17,7 @@ from migrator.ltmc.probes.rows import (
     named,
     next_vector_id,
     now,
+    unused_vector_id,
 )
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
@@ -41,8 +43,8 @@ TOP_K = 5
 TIME_RANGE_DAYS = 30
 
 
-def log_code_attempt(connection: sqlite3.Connection) -> None:
-    """INSERTs one row into VectorIdSequence and, with its row id as vector id, one into CodePatterns.
+def log_code_attempt(connection: sqlite3.Connection, next_vector_id: NextId = next_vector_id) -> None:
+    """Takes the next vector id and INSERTs one row with it into CodePatterns.
 
     Once with the optional arguments and once with none of them; the embedding is left out, the tool throws it
     away. Checks that both rows read back, their vector ids grow and the tags are the list that went in.
@@ -51,8 +53,10 @@ def log_code_attempt(connection: sqlite3.Connection) -> None:
     tags = ["sqlite", "größe"]
     # Four texts that look like numbers: a column of another type would not give them back as they were written.
     texts = {"function_name": "0042", "file_name": "1e3", "module_name": "1.50", "error_message": "007"}
-    full = _log(connection, **texts, execution_time_ms=1005, tags=json.dumps(tags))
-    bare = _log(connection, file_name=None, module_name=None, result="partial", error_message=None)
+    full = _log(connection, next_vector_id(connection), **texts, execution_time_ms=1005, tags=json.dumps(tags))
+    bare = _log(
+        connection, next_vector_id(connection), file_name=None, module_name=None, result="partial", error_message=None
+    )
     (stored_tags, vector_id), (bare_tags, bare_vector_id) = (
         _tags_and_vector_id(connection, pattern[0]) for pattern in (full, bare)
     )
@@ -74,7 +78,8 @@ def get_code_patterns(connection: sqlite3.Connection) -> object:
     for function_name in [row[1] for row in newest if row[1] is not None][:1]:
         answer["function"] = named(PATTERN_KEYS, _patterns(connection, {"function_name": function_name}))
     latest = last_moment(connection, "CodePatterns", "created_at")
-    own = _log(connection, function_name=OWN_FUNCTION, tags='["probe"]', created_at=latest)
+    unused = unused_vector_id(connection, "CodePatterns")
+    own = _log(connection, unused, function_name=OWN_FUNCTION, tags='["probe"]', created_at=latest)
     expected = (*own[:TAGS], ["probe"], *own[TAGS + 1 :])
     for conditions in ({}, {"result": "pass"}, {"function_name": OWN_FUNCTION}):
         expect_among(f"get_code_patterns with {conditions}", _patterns(connection, conditions), expected)
@@ -91,19 +96,19 @@ def analyze_code_patterns(connection: sqlite3.Connection) -> None:
     total, *by_result, _ = _analyze(connection, {})
     if sum(by_result) > total:
         raise ProbeError(f"analyze_code_patterns counts {by_result} by result, but {total} patterns in all")
-    _log(connection, function_name=OWN_FUNCTION, execution_time_ms=40)
-    _log(connection, function_name=OWN_FUNCTION, result="fail", execution_time_ms=61)
+    for result, milliseconds in (("pass", 40), ("fail", 61)):
+        unused = unused_vector_id(connection, "CodePatterns")
+        _log(connection, unused, function_name=OWN_FUNCTION, result=result, execution_time_ms=milliseconds)
     of_function = _analyze(connection, {"function_name": OWN_FUNCTION})
     expect("analyze_code_patterns of a function", of_function, (2, 1, 1, 0, 50.5))
 
 
-def _log(connection: sqlite3.Connection, **given: object) -> Row:
-    """Logs one attempt, under the next vector id, and returns its row in the order of PATTERN_KEYS.
+def _log(connection: sqlite3.Connection, vector_id: int, **given: object) -> Row:
+    """Logs one attempt and returns its row in the order of PATTERN_KEYS.
 
     No two have the same prompt or code: a user may have made these unique. Raises ProbeError where a pattern has that
     vector id already: the tool would fail in the same way.
     """
-    vector_id = next_vector_id(connection)
     values: dict[str, object] = {
         "function_name": None,
         "file_name": "probe.py",

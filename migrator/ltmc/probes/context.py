@@ -40,7 +40,7 @@ def store_context_links(connection: sqlite3.Connection) -> None:
     """
     create_tables(connection)
     message_id = (newest_ids(connection, "ChatHistory", 1) or [insert_message(connection)])[0]
-    chunk_ids = newest_ids(connection, "ResourceChunks", 3) or [insert_chunk(connection, 1, "Linked text.")[0]]
+    chunk_ids = newest_ids(connection, "ResourceChunks", 3) or [insert_chunk(connection, 1, "Linked text.", 1)[0]]
     for table, row_id in (("ChatHistory", message_id), *(("ResourceChunks", chunk_id) for chunk_id in chunk_ids)):
         expect(f"{table}: the row of id {row_id}", _find(connection, table, row_id), (row_id,))
     for table in ("ChatHistory", "ResourceChunks"):

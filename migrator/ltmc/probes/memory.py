@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import sqlite3
 
-from migrator.ltmc.probes.rows import Row, expect, expect_among, insert, insert_chunk, insert_message, named, now
+from migrator.ltmc.probes.rows import (
+    NextId,
+    Row,
+    expect,
+    expect_among,
+    insert,
+    insert_chunk,
+    insert_message,
+    named,
+    next_vector_id,
+    now,
+    unused_vector_id,
+)
 from migrator.ltmc.probes.tables import create_tables
 from migrator.probes import Probe
 
 CHUNK_KEYS = ("chunk_id", "resource_id", "chunk_text", "vector_id", "file_name")
 
 
-def store_memory(connection: sqlite3.Connection) -> None:
+def store_memory(connection: sqlite3.Connection, next_vector_id: NextId = next_vector_id) -> None:
     """INSERTs one row into Resources, then per chunk one into VectorIdSequence and one into ResourceChunks.
 
     Checks every row read back, that ids grow, and that two chunks get two vector ids in order.
     """
     create_tables(connection)
     resource_id = _insert_resource(connection)
-    chunks = [insert_chunk(connection, resource_id, text) for text in ("First part.", "Second part: grün ✓.")]
+    texts = ("First part.", "Second part: grün ✓.")
+    chunks = [insert_chunk(connection, resource_id, text, next_vector_id(connection)) for text in texts]
     (first_id, first_vector), (second_id, second_vector) = chunks
     expect("ResourceChunks: that vector ids grow with ids", first_id < second_id and first_vector < second_vector, True)
 
@@ -32,7 +45,8 @@ def retrieve_memory(connection: sqlite3.Connection) -> object:
     create_tables(connection)
     answer = named(CHUNK_KEYS, _find_chunks(connection, newest_vector_ids(connection, 3)))
     resource_id = _insert_resource(connection)
-    chunk_id, vector_id = insert_chunk(connection, resource_id, "What the probe stored.")
+    unused = unused_vector_id(connection, "ResourceChunks")
+    chunk_id, vector_id = insert_chunk(connection, resource_id, "What the probe stored.", unused)
     expected = (chunk_id, resource_id, "What the probe stored.", vector_id, "probe.md")
     found = _find_chunks(connection, [*newest_vector_ids(connection, 2), vector_id])
     expect_among("retrieve_memory", found, expected)

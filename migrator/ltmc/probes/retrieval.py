@@ -9,7 +9,16 @@ from __future__ import annotations
 import sqlite3
 
 from migrator.ltmc.probes.memory import newest_vector_ids
-from migrator.ltmc.probes.rows import Row, expect, expect_among, insert, named, now
+from migrator.ltmc.probes.rows import (
+    Row,
+    expect,
+    expect_among,
+    insert,
+    insert_chunk,
+    named,
+    now,
+    unused_vector_id,
+)
 from migrator.ltmc.probes.tables import create_retrieval_tables
 
 DOCUMENT_KEYS = ("content", "title", "type", "created_at", "chunk_id", "archived")
@@ -54,10 +63,8 @@ def _check_stored_chunk(connection: sqlite3.Connection, kinds: tuple[str | None,
     created_at = now()
     stored_kind = kinds[0] or "document"
     resource_id = insert(connection, "Resources", file_name="probe.md", type=stored_kind, created_at=created_at)
-    vector_id = max(newest_vector_ids(connection, 1), default=0) + 1
-    chunk_id = insert(
-        connection, "ResourceChunks", resource_id=resource_id, chunk_text="Stored text.", vector_id=vector_id
-    )
+    unused = unused_vector_id(connection, "ResourceChunks")
+    chunk_id, vector_id = insert_chunk(connection, resource_id, "Stored text.", unused)
     expected = ("Stored text.", "probe.md", stored_kind, created_at, chunk_id, 0)
     expect_among("the retrieved documents", _documents(connection, [vector_id], kinds[0]), expected)
     for other in kinds[1:]:

@@ -6,7 +6,7 @@ Errors say what was read and what was expected: of texts the length, because a m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from migrator.errors import ProbeError
@@ -92,6 +92,10 @@ def _jsonable(value: object) -> object:
     return f"x'{value.hex()}'" if isinstance(value, bytes) else value
 
 
+NextId = Callable[[sqlite3.Connection], int]
+"""How the application of a version comes to the next vector id."""
+
+
 def next_vector_id(connection: sqlite3.Connection) -> int:
     """The application's get_next_vector_id: the row id of the row it adds, not the number it writes there.
 
@@ -101,9 +105,14 @@ def next_vector_id(connection: sqlite3.Connection) -> int:
     return insert(connection, "VectorIdSequence", last_vector_id=highest + 1)
 
 
-def insert_chunk(connection: sqlite3.Connection, resource_id: int, text: str) -> tuple[int, int]:
-    """Adds one chunk under the next vector id, as store_memory does; returns its id and that vector id."""
-    vector_id = next_vector_id(connection)
+def unused_vector_id(connection: sqlite3.Connection, table: str) -> int:
+    """An id that no row of `table` has: for a row of a tool that gives none itself."""
+    highest: int = connection.execute(f"SELECT COALESCE(MAX(vector_id), 0) FROM {table}").fetchone()[0]
+    return highest + 1
+
+
+def insert_chunk(connection: sqlite3.Connection, resource_id: int, text: str, vector_id: int) -> tuple[int, int]:
+    """Adds one chunk, as store_memory does; returns its id and its vector id."""
     chunk_id = insert(connection, "ResourceChunks", resource_id=resource_id, chunk_text=text, vector_id=vector_id)
     return chunk_id, vector_id
 

@@ -38,6 +38,16 @@ AWKWARD_TEXTS = (
     'it\'s "quoted"; DROP TABLE x',
 )
 AWKWARD_LANGUAGES = (None, "", "python", "Español")
+# By their place: what a todo's `completed` may hold that is neither 0 nor 1, a number without a last vector id, and
+# messages that only look as if their values were in the wrong order (the first two words of the last one are).
+AWKWARD_COMPLETED = {1: None, 2: 2, 4: "true", 5: ""}
+NUMBER_WITHOUT_ID = 5
+AWKWARD_MESSAGES = {
+    3: ("session_0", "user", "assistant"),
+    5: ("session 0", "tool", "user"),
+    9: ("session_0", "reviewer", "system"),
+    11: ("ping", "session_0", "user"),
+}
 AWKWARD_ROWS = len(AWKWARD_RESULTS) * len(AWKWARD_TIMES)
 
 OBJECTS = (
@@ -97,7 +107,8 @@ def _insert_documents(connection: sqlite3.Connection, count: int, random: Random
         ((1 + n * count // chunks, _text(random, 340), 2 + n + n // 11) for n in range(chunks)),
     )
     connection.executemany(
-        "INSERT INTO VectorIdSequence (last_vector_id) VALUES (?)", ((n,) for n in range(2 + chunks + chunks // 11))
+        "INSERT INTO VectorIdSequence (last_vector_id) VALUES (?)",
+        ((None if n == NUMBER_WITHOUT_ID else n,) for n in range(2 + chunks + chunks // 11)),
     )
     connection.execute("INSERT INTO RetrievalWeights VALUES (1, 1.0, 0.2, 0.1, 0.05, 0.1)")
 
@@ -119,9 +130,11 @@ def _insert_chat(connection: sqlite3.Connection, count: int, random: Random) -> 
 def _message(n: int, random: Random) -> tuple[str | None, ...]:
     """One message in seventy-five has its first three values in the wrong order, as the application wrote them."""
     values = (f"session_{n // 12}", "assistant" if n % 2 else "user", _text(random, 80))
-    conversation, role, content = (values[2], values[0], "user") if n % 75 == 74 else values
     tool = random.choice((None, None, "claude-code", "cursor", "vscode"))
     metadata = json.dumps({"tokens": random.randrange(2000)}) if tool else None
+    if n % 75 == 74:
+        return values[2], values[0], values[1], _moment(n), None, None, None
+    conversation, role, content = AWKWARD_MESSAGES.get(n, values)
     return conversation, role, content, _moment(n), tool and f"{tool}-agent", metadata, tool
 
 
@@ -131,9 +144,9 @@ def _insert_todos(connection: sqlite3.Connection, count: int, random: Random) ->
         (
             (
                 f"Task {n}: {_text(random, 30)}",
-                _text(random, 120),
-                random.choice(("low", "medium", "high")),
-                n % 3 == 0,
+                _text(random, 120) if n % 8 else AWKWARD_TEXTS[n // 8 % len(AWKWARD_TEXTS)],
+                random.choice(("low", "medium", "high", None)),
+                AWKWARD_COMPLETED.get(n, n % 3 == 0),
                 _moment(n * 60),
             )
             for n in range(count)

@@ -1,0 +1,106 @@
+"""What holds for every migration of the application, also for one that is added: up, down, up is the same content."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+
+import pytest
+
+from migrator.ltmc import LTMC
+from migrator.migration import Migration
+from migrator.plan import State, make_plan
+from migrator.schema import read_schema
+from tests.unit.ltmc_databases import REAL, at_version, failures
+from tests.unit.migrating import NO_ANSWERS, everything, plan_for, promote, rehearse
+
+WRITING = ("store_memory", "log_chat", "add_todo", "complete_todo", "store_context_links", "log_code_attempt")
+OWN = set(chain.from_iterable(m.own_tables for m in LTMC.migrations))
+EACH = pytest.mark.parametrize("declared", LTMC.migrations, ids=lambda m: m.label)
+
+
+@dataclass
+class Found:
+    """A database at the version before a migration, and what it holds."""
+
+    name: str
+    connection: sqlite3.Connection
+    content: dict[str, object]
+
+
+DATABASES: dict[str, bytes | None] = {"demo": None} | ({"real": REAL.read_bytes()} if REAL.exists() else {})
+
+
+@pytest.fixture(params=DATABASES)
+def before(request: pytest.FixtureRequest, declared: Migration) -> Found:
+    connection = at_version(declared.version - 1, DATABASES[request.param])
+    return Found(request.param, connection, everything(connection, OWN))
+
+
+def there_or_back(connection: sqlite3.Connection, declared: Migration, carry_out: Callable, **way: bool) -> object:
+    """What the database holds after the way; every other migration's own tables stay as they are."""
+    others = everything(connection, declared.own_tables)
+    carry_out(connection, plan_for(connection, [declared], **way))
+    now = everything(connection, declared.own_tables)
+    kept = OWN - declared.own_tables
+    assert {t: now.get(t) for t in kept} == {t: others.get(t) for t in kept}
+    return everything(connection, OWN)
+
+
+@EACH
+@pytest.mark.parametrize("carry_out", [promote, rehearse])
+def test_up_down_up_is_the_same_content_to_the_byte(before, declared, carry_out):
+    connection = before.connection
+    up = there_or_back(connection, declared, carry_out)
+    # The demo has something to change for each of them.
+    assert up != before.content or before.name != "demo"
+    assert there_or_back(connection, declared, carry_out, reverse=True) == before.content
+    assert there_or_back(connection, declared, carry_out) == up
+    assert there_or_back(connection, declared, carry_out, reverse=True) == before.content
+
+
+@EACH
+def test_every_value_applied_twice_is_the_value_applied_once(before, declared):
+    connection = before.connection
+    promote(connection, plan_for(connection, [declared]))
+    # As if nobody had migrated yet: without originals there is nothing to give back, only values to compute.
+    again = make_plan([declared], State(read_schema(connection, OWN)), {declared.version: NO_ANSWERS})
+    for table in again.tables:
+        if table.projection is not None:
+            assert connection.execute(table.projection.differing_from(table.table)).fetchone() == (0,)
+
+
+@EACH
+def test_what_is_written_at_the_new_version_survives_the_way_back_and_forth(before, declared):
+    connection = before.connection
+    promote(connection, plan_for(connection, [declared]))
+    for tool in WRITING:
+        probe = next(p for p in LTMC.probes_at(declared.version) if p.tool == tool)
+        probe.call(connection)
+    new = everything(connection, OWN)
+    promote(connection, plan_for(connection, [declared], reverse=True))
+    promote(connection, plan_for(connection, [declared]))
+    now = everything(connection, OWN)
+    marks, then = dict(now.pop("sqlite_sequence")), dict(new.pop("sqlite_sequence"))
+    assert now == new
+    # An id that was given in another way meanwhile is not given again.
+    assert {name: mark for name, mark in marks.items() if mark < then[name]} == {}
+
+
+@EACH
+def test_only_tools_that_the_migration_names_fail_before_it_and_none_after_it(before, declared):
+    connection = before.connection
+    assert set(failures(connection, declared.version)) <= set(declared.tools)
+    promote(connection, plan_for(connection, [declared]))
+    assert failures(connection, declared.version) == {}
+
+
+def test_all_of_them_up_in_one_go_and_down_in_one_go():
+    for database in DATABASES.values():
+        connection = at_version(0, database)
+        before = everything(connection)
+        in_steps = everything(at_version(len(LTMC.migrations), database))
+        promote(connection, plan_for(connection, LTMC.migrations))
+        assert everything(connection) == in_steps
+        promote(connection, plan_for(connection, LTMC.migrations, reverse=True))
+        assert everything(connection) == before

@@ -55,6 +55,10 @@ class MigrationRequest(BaseModel):
         description="The schema version to reach; 0000 undoes everything. Default: the newest.",
     )
     dry_run: bool = Field(False, description="Show the plan and change nothing.")
+    baseline: bool = Field(
+        False,
+        description="Only write the ledger: the database has the schema of that version already, which is compared.",
+    )
     backup_dir: Path | None = Field(
         None, description="Where backups go. Default: DATABASE.backups beside the database."
     )
@@ -137,6 +141,7 @@ class MigrationRequest(BaseModel):
             "answers": self.answers,
             "backup_dir": self.backup_dir,
             "only_look": self.dry_run,
+            "baseline": self.baseline,
         }
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from migrator.adoption import refuse_other_rows
 from migrator.backup import Backup
 from migrator.connect import is_damage, opened
 from migrator.errors import PromotionError, RefusedError
@@ -32,7 +33,8 @@ def inspect(backup: Backup) -> Inspection:
     """Reads every row of the backup once; writes nothing.
 
     Raises RefusedError for a damaged page, for values that the migration has no answer to, for duplicates and
-    missing values that the new constraints would refuse, each with values and counts.
+    missing values that the new constraints would refuse, each with values and counts; for rows of an adopted table
+    that are not as the migration would leave them.
     """
     plan = backup.live.plan
     if plan is None:
@@ -50,6 +52,8 @@ def inspect(backup: Backup) -> Inspection:
             if table.kind == "rebuild" and table.table not in read and _exists(connection, table.table):
                 refuse_what_does_not_fit(connection, table)
             read.add(table.table)
+        for adopted in plan.adopted:
+            refuse_other_rows(connection, adopted)
         violations = foreign_key_violations(connection)
     return Inspection(backup, plan, violations, tuple(_violations_found(violations)))
 

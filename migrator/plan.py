@@ -79,19 +79,29 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
+class Adopted:
+    """A table that has its form already: `differing` counts rows that are not as migration `label` would leave them."""
+
+    table: str
+    label: str
+    differing: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one run will do: the migrations, their direction, the answers for each by its version, and a plan for each
-    table in the order of execution."""
+    table in the order of execution, or the tables that are as the migrations would leave them."""
 
     migrations: tuple[Migration, ...]
     reverse: bool
     answers: Mapping[int, Answers]
     tables: tuple[TablePlan, ...]
     after: State
+    adopted: tuple[Adopted, ...] = ()
 
     @property
     def touched(self) -> frozenset[str]:
-        return frozenset(p.table for p in self.tables)
+        return frozenset([*(p.table for p in self.tables), *(a.table for a in self.adopted)])
 
     @property
     def tools(self) -> frozenset[str]:

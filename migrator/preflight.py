@@ -18,8 +18,9 @@ from migrator.errors import RefusedError
 from migrator.files import is_text
 from migrator.findings import Finding
 from migrator.ledger import Applied, read_ledger, versions_ever_applied
-from migrator.migration import Answers, Migration
-from migrator.plan import Plan, State, make_plan
+from migrator.migration import Answers
+from migrator.pending import plan_pending
+from migrator.plan import Plan, State
 from migrator.probes import Probe
 from migrator.readings import expansions
 from migrator.schema import columns_of, own_objects, read_schema
@@ -74,13 +75,14 @@ def preflight(
     answers: Answers | None = None,
     backup_dir: Path | None = None,
     only_look: bool = False,
+    baseline: bool = False,
     timeout_s: float = LOCK_TIMEOUT_S,
 ) -> Live:
     """Decides whether and what to migrate; takes constant time and leaves main file and WAL as they are.
 
-    `only_look` asks for no permission to write. Raises RefusedError, naming object, fault and way out. A hot
-    journal (a crash of the application) is rolled back by opening the database, which is a finding; with
-    `only_look` it is refused instead.
+    `only_look` asks for no permission to write, `baseline` plans to write the ledger alone. Raises RefusedError, naming
+    object, fault and way out. A hot journal (a crash of the application) is rolled back by opening the database, which
+    is a finding; with `only_look` it is refused instead.
     """
     real = _real_file(database)
     findings: list[Finding] = []
@@ -109,9 +111,10 @@ def preflight(
         # What Python makes of an SQLite error that quotes a name which is no text.
         said = error.object.decode(errors="backslashreplace")
         raise RefusedError(f"{real} cannot be read: {said}", "repair its schema first: sqlite3's .recover") from error
-    pending, backwards = _pending(application, len(applied), to_version)
-    given = {a.version: a.answers for a in applied} if backwards else {m.version: answers or Answers() for m in pending}
-    plan = make_plan(pending, state, given, reverse=backwards) if pending else None
+    plan = plan_pending(application.migrations, applied, state, to_version, answers or Answers(), baseline=baseline)
+    if plan is not None and baseline:
+        said = f"{real.name} has the schema of {plan.to_version:04d} already: only the ledger is written"
+        findings.append(Finding("baseline", said))
     run_id = secrets.token_hex(4)
     directory = _run_directory(real, backup_dir, run_id)
     if plan is not None and not only_look:
@@ -244,17 +247,6 @@ def _check_writable(real: Path, timeout_s: float) -> None:
         polling(connection, lambda: connection.execute("BEGIN IMMEDIATE"))
         connection.execute("CREATE TABLE _mig_probe (x)")
         connection.execute("ROLLBACK")
-
-
-def _pending(application: Application, version: int, to_version: int | None) -> tuple[tuple[Migration, ...], bool]:
-    """The migrations between `version` and the wanted one, and whether they are undone."""
-    newest = len(application.migrations)
-    wanted = newest if to_version is None else to_version
-    if not 0 <= wanted <= newest:
-        raise RefusedError(f"there is no version {wanted:04d}", f"versions go from 0000 to {newest:04d}")
-    if wanted < version:
-        return application.migrations[wanted:version], True
-    return application.migrations[version:wanted], False
 
 
 def _run_directory(real: Path, backup_dir: Path | None, run_id: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from migrator import ledger
+from migrator.adoption import BASELINE
 from migrator.application import Application
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME
 from migrator.commands import replace_file, restore_order
@@ -202,9 +203,11 @@ def _reverse(
     migrations = [m for m in application.migrations if m.version in run.versions]
     try:
         state = read_state(connection, application)
-        plan = make_plan(
-            migrations, state, run.answers, reverse=not run.reverse, exactly=_schema_of(backup, application)
-        )
+        if not run.reverse and any(BASELINE in given.switches for given in run.answers.values()):
+            plan = Plan(tuple(migrations), True, run.answers, (), state)
+        else:
+            exactly = _schema_of(backup, application)
+            plan = make_plan(migrations, state, run.answers, reverse=not run.reverse, exactly=exactly)
         _promote_back(
             connection,
             application,

@@ -1,0 +1,97 @@
+"""A database that has the schema of a version although this tool never migrated it: only its ledger is to be written.
+
+Whatever the pending migrations declare is compared with what is there: first the schema and, on the backup, the rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from migrator.ddl import TableText, canonical, folded
+from migrator.errors import RefusedError
+from migrator.migration import UNMAPPED, Answers, Change, Migration
+from migrator.plan import Adopted, Plan, State, make_plan
+from migrator.schema import Schema, index_name
+
+BASELINE = "baseline"
+"""The switch among a migration's answers that says, in the ledger too: it was there already."""
+
+_WAY_OUT = "migrate without --baseline"
+
+
+def plan_adoption(migrations: Sequence[Migration], state: State, answers: Mapping[int, Answers]) -> Plan:
+    """The plan that changes no table, after which the ledger says that `migrations` were applied.
+
+    Raises RefusedError with every difference between the schema that they lead to and the one that is there.
+    """
+    kept = sorted(name for m in migrations for name in m.own_tables & state.own.keys())
+    if kept:
+        raise RefusedError(f"table {kept[0]} keeps values for the next migration forward", _WAY_OUT)
+    differences: list[str] = []
+    adopted: list[Adopted] = []
+    for migration, change in _lasting(migrations):
+        alone = replace(migration, changes=(replace(change, indexes=()),))
+        try:
+            (table,) = make_plan([alone], state, answers).tables
+        except RefusedError as error:
+            differences.append(error.fault)
+            continue
+        present = state.schema.text(table.table)
+        if present is None or table.target is None or table.projection is None:
+            differences.append(f"table {table.table} does not exist")
+            continue
+        differences += _differences(table.target, present)
+        differing = table.projection.differing_from(table.table, UNMAPPED)
+        adopted.append(Adopted(table.table, migration.label, differing))
+    differences += _index_differences(migrations, state.schema)
+    if differences:
+        version = max(m.version for m in migrations)
+        raise RefusedError(
+            f"the database has not the schema of version {version:04d}: {'; '.join(differences)}", _WAY_OUT
+        )
+    return Plan(tuple(migrations), False, answers, (), state, tuple(adopted))
+
+
+def refuse_other_rows(connection: sqlite3.Connection, adopted: Adopted) -> None:
+    """Raises RefusedError where a row is not what the migration would make of it."""
+    differing = int(connection.execute(adopted.differing).fetchone()[0])
+    if differing:
+        raise RefusedError(
+            f"{differing} rows of {adopted.table} are not as migration {adopted.label} would leave them", _WAY_OUT
+        )
+
+
+def _lasting(migrations: Sequence[Migration]) -> Iterator[tuple[Migration, Change]]:
+    """The changes whose table has their form at the end: the last that gives it one, and those of rows after that."""
+    changes = [(m, c) for m in migrations for c in m.changes]
+    for place, (migration, change) in enumerate(changes):
+        later = (c for _, c in changes[place + 1 :] if folded(c.table) == folded(change.table))
+        if not any(c.after is not None for c in later):
+            yield migration, change
+
+
+def _differences(declared: TableText, present: TableText) -> Iterator[str]:
+    """What of the declared table is not so in the one that is there; constraints that it has besides do not count."""
+    table = present.name
+    if [*map(folded, declared.columns)] != [*map(folded, present.columns)]:
+        yield f"table {table} has the columns {', '.join(present.columns)}, declared {', '.join(declared.columns)}"
+        return
+    for column in declared.columns:
+        wanted, found = declared.definition(column), present.definition(column)
+        if wanted is not None and found is not None and wanted.canonical != found.canonical:
+            yield f"column {column} of {table} is {found.text.strip()!r}, declared {wanted.text.strip()!r}"
+    there = {d.canonical for d in present.constraints}
+    yield from (f"table {table} lacks {d.text.strip()!r}" for d in declared.constraints if d.canonical not in there)
+    if canonical(declared.suffix) != canonical(present.suffix):
+        yield f"table {table} ends with {present.suffix.strip()!r}, declared {declared.suffix.strip()!r}"
+
+
+def _index_differences(migrations: Sequence[Migration], schema: Schema) -> Iterator[str]:
+    for sql in (sql for m in migrations for change in m.changes for sql in change.indexes):
+        found = schema.named(index_name(sql))
+        if found is None:
+            yield f"index {index_name(sql)} is missing"
+        elif canonical(found.sql) != canonical(sql):
+            yield f"{found.kind} {found.name} is {found.sql!r}, declared {sql!r}"

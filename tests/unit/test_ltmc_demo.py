@@ -149,6 +149,28 @@ def test_texts_are_empty_multiline_non_ascii_and_hold_a_nul(connection):
     assert {"", None, "python", "Español"} == set(values(connection, "SELECT language FROM CodePatterns"))
 
 
+def test_todos_are_completed_in_odd_words_and_lack_a_priority(connection):
+    assert set(values(connection, "SELECT completed FROM Todos")) == {0, 1, None, 2, "true", ""}
+    assert {None, "low", "medium", "high"} == set(values(connection, "SELECT priority FROM Todos"))
+    assert {"", "two\nlines", "a NUL \x00 inside"} < set(values(connection, "SELECT description FROM Todos"))
+
+
+def test_vector_ids_have_gaps_and_row_1_knows_none_of_them(connection):
+    ids = values(connection, "SELECT vector_id FROM ResourceChunks ORDER BY 1")
+    assert (ids[0], ids[-1], len(ids)) == (2, 148, 135)
+    assert values(connection, "SELECT last_vector_id FROM VectorIdSequence WHERE id IN (1, 6)") == [0, None]
+
+
+def test_thirteen_messages_are_stored_swapped_and_three_only_look_so(connection):
+    roles = "('user', 'assistant', 'system')"
+    swapped = f"SELECT id FROM ChatHistory WHERE content IN {roles} AND role NOT IN {roles}"
+    sentences = f"{swapped} AND conversation_id LIKE '% %' AND role LIKE 'session!_%' ESCAPE '!'"
+    assert values(connection, sentences) == [75 * n for n in range(1, 14)]
+    assert values(connection, swapped) == sorted([6, 10, 12, *values(connection, sentences)])
+    more = "agent_name IS NULL AND metadata IS NULL AND source_tool IS NULL"
+    assert values(connection, f"{sentences} AND {more}") == values(connection, sentences)
+
+
 def test_ids_have_gaps_and_autoincrement_remembers_a_deleted_newest_row(connection):
     ids = values(connection, "SELECT id FROM CodePatterns ORDER BY id")
     mark = values(connection, "SELECT seq FROM sqlite_sequence WHERE name = 'CodePatterns'")[0]

@@ -84,7 +84,7 @@ def _refuse_what_needs_all_rows(plan: Plan) -> None:
                 "live unchanged",
                 f"migrate to one version after the other with --to, or {way_out}",
             )
-        if table.projection is not None and not (table.projection.is_local or table.is_for_the_swap):
+        if table.is_filled_online and table.projection is not None and not table.projection.is_local:
             raise NotOnlineError(
                 f"a value of {table.table} depends on other rows, which the online promotion cannot follow; "
                 "live unchanged",
@@ -138,7 +138,7 @@ class _Run:
 
     def _set_up(self) -> int:
         check_unchanged(self._connection, self._application, self._plan, self._expected)
-        filled = (table for table in self._plan.tables if not table.is_for_the_swap)
+        filled = (table for table in self._plan.tables if table.is_filled_online)
         projected = [(table, table.projection) for table in filled if table.projection is not None]
         # What a log is to note is decided under the lock, on the table as it is.
         logs = [change_log(self._connection, table.table, projection.key) for table, projection in projected]

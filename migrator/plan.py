@@ -63,9 +63,10 @@ class TablePlan:
         return OWN_PREFIX + self.table
 
     @property
-    def is_for_the_swap(self) -> bool:
-        """Whether it is done at once also online: some rows change, to values that other rows or tables decide."""
-        return bool(self.update) and self.projection is not None and not self.projection.is_local
+    def is_filled_online(self) -> bool:
+        """Whether the online way has a shadow table for it: not where some rows change to values that other rows or
+        tables decide, which is done at once in the swap."""
+        return self.projection is not None and (self.projection.is_local or not self.update)
 
     @property
     def made_again(self) -> tuple[str, ...]:

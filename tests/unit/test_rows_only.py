@@ -64,7 +64,7 @@ def test_the_plan_shows_what_runs():
         chat("CREATE INDEX whos ON chat (who)", "CREATE TRIGGER t AFTER DELETE ON chat BEGIN SELECT 1; END"), [LOUD]
     )
     (table,) = plan.tables
-    assert (table.kind, len(table.update), table.is_for_the_swap) == ("rebuild", 2, False)
+    assert (table.kind, len(table.update), table.is_filled_online) == ("rebuild", 2, True)
     assert [*table.update, "CREATE TRIGGER t AFTER DELETE ON chat BEGIN SELECT 1; END"] == list(plan.statements[-3:])
     assert not any("INDEX" in statement for statement in plan.statements)
 

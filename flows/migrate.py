@@ -53,7 +53,8 @@ def migrate(request: MigrationRequest) -> Any:
                 for table in inspection.plan.tables:
                     for column in table.added:
                         candidate = add_column(candidate, table.table, column)
-                    candidate = convert_data(candidate, table)
+                    if table.kind == "rebuild":
+                        candidate = convert_data(candidate, table)
                     candidate = rebuild_table(candidate, table)
                 candidate = create_indexes(candidate)
 

@@ -40,7 +40,8 @@ def rehearse(backup: Backup) -> Candidate:
     for table in candidate.plan.tables:
         for column in table.added:
             candidate = add_column(candidate, table.table, column)
-        candidate = convert_data(candidate, table)
+        if table.kind == "rebuild":
+            candidate = convert_data(candidate, table)
         candidate = rebuild_table(candidate, table)
     return create_indexes(candidate)
 

@@ -62,7 +62,8 @@ def migrate(database, max_lock_ms):
         for table in inspection.plan.tables:
             for column in table.added:
                 candidate = rehearsal("add_column", add_column, candidate, table.table, column)
-            candidate = rehearsal("convert_data", convert_data, candidate, table)
+            if table.kind == "rebuild":
+                candidate = rehearsal("convert_data", convert_data, candidate, table)
             candidate = rehearsal("rebuild_table", rebuild_table, candidate, table)
         candidate = rehearsal("create_indexes", create_indexes, candidate)
         scratch = step("copy_for_tools", tools.copy_for_tools, candidate)

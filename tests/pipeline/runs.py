@@ -32,6 +32,7 @@ REAL = ROOT.parent / "shared" / "data" / "ltmc_20250809.db"
 COLUMNS_AFTER = ["id", "function_name", "file_name", "module_name", "input_prompt", "generated_code", "result"]
 COLUMNS_AFTER += ["execution_time_ms", "error_message", "tags", "created_at", "vector_id"]
 PLENTY_MS = 60_000.0
+NEWEST = len(LTMC.migrations)
 ADDED = ("function_name", "file_name", "module_name", "execution_time_ms", "tags", "vector_id")
 
 

@@ -19,7 +19,7 @@ import flows.migrate
 from migrator.lock import locked
 from migrator.ltmc import LTMC
 from tests.pipeline.programs import ROOT, output_of, stopping
-from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
+from tests.pipeline.runs import COLUMNS_AFTER, NEWEST, beside, columns, content
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -42,13 +42,13 @@ def test_the_json_has_the_keys_that_scripts_rely_on(demo: Path) -> None:
     code, report = migrate(demo, "--report", str(demo.with_name("copy.json")))
     assert (code, report["outcome"], report["error"]) == (0, "migrated", None)
     assert set(report) >= KEYS
-    assert (report["database"], report["from_version"], report["to_version"]) == (str(demo), 0, 1)
+    assert (report["database"], report["from_version"], report["to_version"]) == (str(demo), 0, NEWEST)
     assert set(report["backup"]) == {"path", "sha256"}
     assert set(report["steps"][0]) == {"name", "seconds", "rows"}
     assert set(report["tools"][0]) == {"name", "status", "reason", "before", "after", "p50_ms", "p95_ms"}
     assert len(report["tools"]) == 28
     assert set(report["promote"]) == {"strategy", "lock_ms", "rows"}
-    assert (report["promote"]["strategy"], report["promote"]["rows"]) == ("one_transaction", 100)
+    assert (report["promote"]["strategy"], report["promote"]["rows"]) == ("one_transaction", 112)
     assert set(report["findings"][0]) == {"code", "message", "count"}
     assert json.loads(demo.with_name("copy.json").read_text()) == report
 
@@ -61,7 +61,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on(demo: Path) -> None:
     assert not [mark for mark in ("src=", 'href="http', "<link", "@import", "url(") if mark in page]
 
     _, back = migrate(demo, "--to", "0000")
-    assert (back["outcome"], back["from_version"], back["to_version"]) == ("migrated", 1, 0)
+    assert (back["outcome"], back["from_version"], back["to_version"]) == ("migrated", NEWEST, 0)
     assert "tags" not in columns(demo)
 
 
@@ -160,7 +160,8 @@ def test_a_demo_starts_afresh_on_what_an_earlier_one_left(tmp_path: Path) -> Non
     code, stdout, stderr = output_of("tests.pipeline.stopping_run", tmp_path, "", "--demo", "5", "--json")
     assert code == 0, stderr
     report = json.loads(stdout)
-    assert (report["outcome"], report["promote"]["rows"]) == ("migrated", 5)
+    # The patterns, the todos, and row 1 of the sequence.
+    assert (report["outcome"], report["promote"]["rows"]) == ("migrated", 5 + 9 + 1)
     assert beside(tmp_path / "demo" / "ltmc.db") == ["ltmc.db.backups"]
     code, stdout, _ = output_of("flows.migrate", tmp_path, "--demo", "7", "--dry-run", "--json")
     assert (code, json.loads(stdout)["outcome"]) == (0, "planned")

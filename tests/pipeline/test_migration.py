@@ -22,6 +22,23 @@ from tasks import rehearse
 from tests.pipeline.runs import ADDED, COLUMNS_AFTER, REAL, Ended, beside, columns, content, run
 
 TOOLS = [f"tool {probe.tool}" for probe in LTMC.probes]
+NEW = ("TaskBlueprints", "TaskDependencies", "TeamMembers", "TaskAssignments")
+NEW += ("DocumentationSync", "BlueprintCodeLinks", "RealtimeSync", "PerformanceMetrics")
+REHEARSAL = (
+    "stage the candidate",
+    *(f"add column CodePatterns.{column}" for column in ADDED),
+    "convert data of CodePatterns",
+    "rebuild table CodePatterns",
+    "add column Todos.status",
+    "convert data of Todos",
+    "rebuild table Todos",
+    *(f"rebuild table {table}" for table in NEW),
+    "convert data of VectorIdSequence",
+    "rebuild table VectorIdSequence",
+    "convert data of ChatHistory",
+    "rebuild table ChatHistory",
+    "create indexes",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +71,7 @@ def test_every_step_is_a_task_run_named_after_what_it_does(migrated: tuple[Path,
             f"preflight {database}",
             f"back up {database}",
             "inspect the backup",
-            "stage the candidate",
-            *(f"add column CodePatterns.{column}" for column in ADDED),
-            "convert data of CodePatterns",
-            "rebuild table CodePatterns",
-            "create indexes",
+            *REHEARSAL,
             "copy for the tools",
             *TOOLS,
             "check constraints",
@@ -75,12 +88,24 @@ def test_every_step_is_a_task_run_named_after_what_it_does(migrated: tuple[Path,
 
 def test_the_report_says_at_which_step_each_repaired_tool_began_to_work(migrated: tuple[Path, Ended]) -> None:
     _, ended = migrated
-    repaired = ("log_code_attempt", "get_code_patterns", "analyze_code_patterns")
-    said = [(c.tool, c.step, c.state) for c in ended.report.tool_changes]
-    assert said == [
+    said = {(c.tool, c.step, c.state) for c in ended.report.tool_changes}
+    added = f"add column CodePatterns.{ADDED[-1]}"
+    repaired = {
+        "get_code_patterns": added,
+        "analyze_code_patterns": added,
+        "add_todo": "add column Todos.status",
+        "complete_todo": "add column Todos.status",
+        # By position: only the rebuild puts the column where they read it.
+        "list_todos": "rebuild table Todos",
+        "search_todos": "rebuild table Todos",
+        "store_memory": "rebuild table VectorIdSequence",
+        "log_code_attempt": "rebuild table VectorIdSequence",
+    }
+    assert said == {
+        ("get_messages_for_chunk", "stage the candidate", "works"),
         *((tool, "stage the candidate", "fails") for tool in repaired),
-        *((tool, f"add column CodePatterns.{ADDED[-1]}", "works") for tool in repaired),
-    ]
+        *((tool, step, "works") for tool, step in repaired.items()),
+    }
     assert "no such column: execution_time_ms" in ended.report.as_html()
 
 
@@ -96,11 +121,7 @@ def test_the_graph_shows_what_waits_for_what(migrated: tuple[Path, Ended], graph
         f"preflight {database}",
         f"back up {database}",
         "inspect the backup",
-        "stage the candidate",
-        *(f"add column CodePatterns.{column}" for column in ADDED),
-        "convert data of CodePatterns",
-        "rebuild table CodePatterns",
-        "create indexes",
+        *REHEARSAL,
         "copy for the tools",
     ]
     for before, after in itertools.pairwise(chain):
@@ -138,14 +159,19 @@ def test_the_real_database_is_migrated_and_its_other_tables_are_untouched(
     ended = run(database)
     assert (ended.report.outcome, ended.flow_run.state_name) == ("migrated", "Completed")
     _, after = content(database)
-    own = {"CodePatterns", "CodePatterns_legacy", "_sqlite_migrations", "_migration_history"}
-    assert {t: rows for t, rows in after.items() if t not in own | {"sqlite_sequence"}} == {
-        t: rows for t, rows in before.items() if t not in own | {"sqlite_sequence"}
-    }
-    assert set(before["sqlite_sequence"]) <= set(after["sqlite_sequence"])
+    changed = {"CodePatterns", "Todos", "VectorIdSequence", "ChatHistory", "sqlite_sequence"}
+    assert {t: after[t] for t in before if t not in changed} == {t: before[t] for t in before if t not in changed}
+    assert set(after) - set(before) == {
+        *NEW, "VectorIdSequence_legacy", "ChatHistory_legacy", "_sqlite_migrations", "_migration_history"
+    }  # fmt: skip
+    marks = [{row[1:] for row in held["sqlite_sequence"]} for held in (before, after)]
+    assert marks[0] <= marks[1]
+    for table, count in (("Todos", 9), ("VectorIdSequence", 1), ("ChatHistory", 10)):
+        assert len(after[table]) == len(before[table])
+        assert len(set(after[table]) - set(before[table])) == count
     assert len(after["ChatHistory"]) == 751
     assert columns(database) == COLUMNS_AFTER
-    assert len(ended.task_runs("add column ")) == 6
+    assert len(ended.task_runs("add column ")) == 7
     assert len(ended.task_runs("tool ")) == 28
 
 

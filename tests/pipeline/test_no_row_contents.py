@@ -147,10 +147,17 @@ def test_a_run_that_fails_says_nothing_of_any_row(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_tool_that_cannot_read_a_text_says_nothing_of_it(secretive: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    execute(secretive, "UPDATE Todos SET title = CAST(CAST(title AS BLOB) || x'ff' AS TEXT)")
+def test_a_tool_that_cannot_read_a_text_says_nothing_of_it(
+    secretive: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    execute(secretive, "UPDATE Resources SET file_name = CAST(CAST(file_name AS BLOB) || x'ff' AS TEXT)")
+    reading = with_probes(LTMC, lambda p: p if p.tool in ("log_code_attempt", "retrieve_memory") else None)
+    monkeypatch.setattr("flows.migrate.LTMC", reading)
     ended = run(secretive)
     assert ended.report.outcome == "migrated", ended.report.error
+    assert [t.reason for t in ended.report.tools if t.status == "failed"] == [
+        "Could not decode to UTF-8 column 'file_name'"
+    ]
     assert SECRET not in said(ended, secretive, capfd)
 
 

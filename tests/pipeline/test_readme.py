@@ -17,6 +17,7 @@ import pytest
 
 from migrator.ltmc import LTMC
 
+NEWEST = len(LTMC.migrations)
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("flows", "tasks", "migrator", "deployments", "Makefile", "pyproject.toml", "constraints.txt", "prefect.yaml")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -84,10 +85,10 @@ def test_each_local_command_succeeds_in_the_order_of_the_readme(checkout, enviro
         said.append(ended.stdout)
     migrated_demo, migrated, planned, again, reversed_, looked, restored, listed, pruned, checked = said
     assert "demo/ltmc.db: migrated" in migrated_demo
-    assert "0000 -> 0001" in migrated
+    assert f"0000 -> {NEWEST:04d}" in migrated
     assert "nothing changed" in planned
     assert "up to date" in again
-    assert "0001 -> 0000" in reversed_
+    assert f"{NEWEST:04d} -> 0000" in reversed_
     assert "ltmc.db: clean, " in looked and "docs          path/to/docs/schema.md" in looked
     # The reverse gave back every row, but the ledger remembers it; the backup does not.
     assert "restored from the backup" in restored

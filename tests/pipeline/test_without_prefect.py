@@ -14,7 +14,7 @@ from flows.request import MigrationRequest
 from migrator import candidate
 from migrator.errors import RefusedError
 from migrator.report import Report
-from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
+from tests.pipeline.runs import ADDED, COLUMNS_AFTER, NEWEST, beside, columns, content
 
 pytestmark = pytest.mark.usefixtures("quick", "no_sockets")
 
@@ -31,16 +31,24 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_plain_function_migrates_and_goes_back(demo: Path) -> None:
     before = content(demo)
     report = migrate.fn(MigrationRequest(database=demo))
-    assert (report["outcome"], report["from_version"], report["to_version"]) == ("migrated", 0, 1)
+    assert (report["outcome"], report["from_version"], report["to_version"]) == ("migrated", 0, NEWEST)
     assert columns(demo) == COLUMNS_AFTER
-    assert len([step for step in report["steps"] if step["name"].startswith("add column ")]) == 6
+    added = [step["name"] for step in report["steps"] if step["name"].startswith("add column ")]
+    assert added == [*(f"add column CodePatterns.{column}" for column in ADDED), "add column Todos.status"]
     assert migrate.fn(MigrationRequest(database=demo))["outcome"] == "up_to_date"
     assert migrate.fn(MigrationRequest(database=demo, to=0))["outcome"] == "migrated"
     fingerprint, rows = content(demo)
     assert fingerprint == before[0]
-    assert rows["CodePatterns"] == before[1]["CodePatterns"]
+    assert {table: in_any_order(table, rows[table]) for table in before[1]} == {
+        table: in_any_order(table, held) for table, held in before[1].items()
+    }
     assert migrate.fn(MigrationRequest(database=demo))["outcome"] == "migrated"
     assert columns(demo) == COLUMNS_AFTER
+
+
+def in_any_order(table: str, rows: list[Any]) -> list[Any]:
+    """Where SQLite keeps a table's mark and statistics means nothing."""
+    return sorted((row[1:] for row in rows), key=repr) if table.startswith("sqlite_") else rows
 
 
 def test_the_plain_function_restores(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,15 @@ def test_an_adoption_that_has_to_be_restored_takes_back_the_ledger_and_no_value(
     assert rows(database, "SELECT name FROM sqlite_master WHERE name LIKE '%migration%'") == []
 
 
+def test_a_restored_adoption_converts_nothing_back(ltmc):
+    # The way back of 0001 has an empty text for a result that is missing, that of 0005 would swap what looks sound.
+    run_sql(ltmc, "UPDATE CodePatterns SET result = NULL, tags = '[]' WHERE id = 5")
+    before = without_ledger(ltmc)
+    live = live_of(promote(rehearsed(ltmc, LTMC, baseline=True), PLENTY_MS))
+    assert restored(ltmc, live).how == "reversed"
+    assert without_ledger(ltmc) == before
+
+
 def test_a_way_back_of_an_adopted_database_is_restored_like_any_other(database):
     migrate(database, THREE, baseline=True)
     before = without_ledger(database)

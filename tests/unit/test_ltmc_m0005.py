@@ -118,6 +118,14 @@ def test_a_message_written_since_that_looks_swapped_is_left_alone_by_the_next_wa
     assert everything(connection, M0005.own_tables) == new
 
 
+def test_another_message_that_gets_the_id_of_a_repaired_one_gets_nothing_of_it():
+    connection = chat(swapped("s", "user", "Put right."))
+    forward(connection, M0005)
+    connection.execute("UPDATE ChatHistory SET conversation_id = 't', content = 'Another.', timestamp = '2026'")
+    back(connection, M0005)
+    assert connection.execute(MESSAGES).fetchall() == [("t", "user", "Another.")]
+
+
 def test_a_message_that_was_edited_after_its_repair_keeps_the_edit():
     connection = chat(swapped("s", "user", "Put right."))
     forward(connection, M0005)

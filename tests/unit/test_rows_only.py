@@ -1,6 +1,7 @@
 """Changes of some rows: the table stays as it is, and with it every row that they are not about."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -172,10 +173,40 @@ def test_and_goes_back_online(folder):
         assert connection.execute("SELECT * FROM sequence").fetchall() == [(1, 0), (2, None)]
 
 
-def test_every_row_at_once_is_refused_online(folder):
-    every = migration(Change("sequence", values={"last": FIT}))
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change("sequence", values={"last": FIT}),
+        Change("sequence", SEQUENCE, SEQUENCE.replace("last", "more, last"), values={"last": FIT}),
+        Change(
+            "sequence", SEQUENCE, SEQUENCE.replace("last", "more, last"), values={"last": "7"},
+            where="id IN (SELECT number FROM items)",
+        ),
+    ],
+    ids=["every row", "a rebuilt table", "a condition"],
+)  # fmt: skip
+def test_what_cannot_be_done_in_the_swap_is_refused_online(folder, change):
+    path = items(folder)
     with pytest.raises(NotOnlineError, match="a value of sequence depends on other rows"):
-        online(items(folder), every)
+        online(path, migration(change))
+
+
+def test_which_rows_change_may_depend_on_another_table(folder):
+    path = items(folder)
+    chosen = migration(Change("sequence", values={"last": "7"}, where="id IN (SELECT number - 6 FROM items)"))
+    online(path, chosen, last="INSERT INTO items VALUES (8)")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT * FROM sequence").fetchall() == [(1, 7), (2, 7)]
+
+
+def test_a_table_that_is_made_and_filled_by_two_pending_migrations_is_refused_online(folder):
+    new = migration(Change("new", after="CREATE TABLE new (id INTEGER PRIMARY KEY, a)"))
+    more = Change(
+        "new", "CREATE TABLE new (id INTEGER PRIMARY KEY, a)", "CREATE TABLE new (id INTEGER PRIMARY KEY, b, a)"
+    )
+    more = replace(more, originals="new_2", ahead="new_2_ahead")
+    with pytest.raises(NotOnlineError, match="several pending migrations change new"):
+        online(items(folder), new, migration(more, version=2))
 
 
 # The application before the migration takes the row id of a new row of the sequence for the next number.
@@ -228,8 +259,8 @@ def test_the_mark_is_raised_online_too(folder):
 def test_the_tables_that_decide_a_value_are_rehearsed_with_the_swap(tmp_path):
     path = tmp_path / "notes.db"
     make_notes(path)
-    run_sql(path, SEQUENCE, "INSERT INTO sequence VALUES (1, 0)")
-    fit = Change("sequence", values={"last": "(SELECT max(note_id) FROM tags)"}, where="id = 1")
+    run_sql(path, SEQUENCE, ITEMS, "INSERT INTO sequence VALUES (1, 0)", "INSERT INTO items VALUES (99)")
+    fit = Change("sequence", values={"last": FIT}, where="id = 1")
     application = notes_application(notes_migration(notes_change(), fit))
     assert migrate(path, application, max_lock_ms=0.0).strategy == "online"
     assert rows(path, "SELECT * FROM sequence") == [(1, 99)]

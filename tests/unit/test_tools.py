@@ -10,12 +10,12 @@ from migrator import candidate as candidates
 from migrator.candidate import stage
 from migrator.errors import ProbeError, RehearsalError, ValidationError
 from migrator.inspection import inspect
-from migrator.migration import Behaviour, Change
+from migrator.migration import Back, Behaviour, Change
 from migrator.probes import Probe
 from migrator.projection import Projection
 from migrator.tools import ToolFailedError, ToolResult, call, check_constraints, copy_for_tools, validate_tool
 from tests.notes import ADD_NOTE, PING, READ_NOTES, change, make_notes, migration, notes_application
-from tests.runs import backed_up, holds, migrate, rehearsed, run_sql
+from tests.runs import backed_up, holds, migrate, rehearsed, rows, run_sql
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +221,17 @@ def on_the_way_back(tmp_path):
 
 def test_an_answer_that_changes_on_the_way_back_as_declared_passes(on_the_way_back):
     assert validate_tool(on_the_way_back, probe(moods, "add_note")).status == "passed"
+
+
+def test_what_only_the_way_back_makes_is_declared_too(tmp_path):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    louder = notes_application(migration(change(back={"body": Back("body", "body || '!'")})))
+    migrate(path, louder)
+    run_sql(path, "INSERT INTO notes (body, mood) VALUES ('since', 'good')")
+    scratch = copy_for_tools(rehearsed(path, louder, to_version=0))
+    assert rows(scratch.after, "SELECT body FROM notes ORDER BY id DESC LIMIT 2") == [("since!",), ("note 99",)]
+    assert validate_tool(scratch, probe(moods, "add_note")).status == "passed"
 
 
 def test_any_other_change_of_an_answer_on_the_way_back_is_told_and_stops_no_tool_that_the_migration_names(

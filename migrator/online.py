@@ -24,9 +24,9 @@ from migrator.guard import authorizer, check_unchanged
 from migrator.ledger import WriteLedger
 from migrator.pace import Pace
 from migrator.paced import Paced
-from migrator.plan import Plan, State
+from migrator.plan import Plan, State, TablePlan
 from migrator.schema import own_objects
-from migrator.shadow import Shadow
+from migrator.shadow import Shadow, staged
 
 _LEFT_FOR_THE_SWAP, _MOST_IN_THE_SWAP = 20, 200
 """Notes that are left for the swap, and so many that it is put off."""
@@ -76,12 +76,12 @@ def promote_online(
 
 def _refuse_what_needs_all_rows(plan: Plan) -> None:
     way_out = "allow a longer lock with --max-lock-ms at a quiet hour"
-    tables = [table.table for table in plan.tables]
     for table in plan.tables:
-        if tables.count(table.table) > 1:
+        of_one = [other for other in plan.tables if other.table == table.table]
+        if len(of_one) > 1 and not all(other.is_filled_online for other in of_one):
             raise NotOnlineError(
-                f"several pending migrations change {table.table}, which the online promotion cannot do at once; "
-                "live unchanged",
+                f"several pending migrations change {table.table}, one of them in a way that the online promotion can "
+                "only do alone; live unchanged",
                 f"migrate to one version after the other with --to, or {way_out}",
             )
         if table.is_filled_online and table.projection is not None and not table.projection.is_local:
@@ -98,6 +98,10 @@ class _Run:
     ) -> None:
         self._connection, self._application = connection, application
         self._plan, self._expected, self._paced = plan, expected, paced
+        self._filled: dict[str, list[TablePlan]] = {}
+        for table in plan.tables:
+            if table.is_filled_online:
+                self._filled.setdefault(table.table, []).append(table)
         self._shadows: list[Shadow] = []
         self._ours: dict[str, str] = {}
         self._rows = 0
@@ -138,15 +142,15 @@ class _Run:
 
     def _set_up(self) -> int:
         check_unchanged(self._connection, self._application, self._plan, self._expected)
-        filled = (table for table in self._plan.tables if table.is_filled_online)
-        projected = [(table, table.projection) for table in filled if table.projection is not None]
+        together = [staged(plans) for plans in self._filled.values()]
         # What a log is to note is decided under the lock, on the table as it is.
-        logs = [change_log(self._connection, table.table, projection.key) for table, projection in projected]
-        for (table, _), log in zip(projected, logs, strict=True):
-            swap.create_shadow(self._connection, table)
+        logs = [change_log(self._connection, stages[0].table, stages[0].key) for stages in together]
+        for stages, log in zip(together, logs, strict=True):
+            for stage in stages:
+                swap.create_shadow(self._connection, stage)
             for statement in log.statements.values():
                 self._connection.execute(statement)
-        self._shadows = [Shadow(self._connection, *each, log) for each, log in zip(projected, logs, strict=True)]
+        self._shadows = [Shadow(self._connection, *each) for each in zip(together, logs, strict=True)]
         self._ours = own_objects(self._connection)
         return 0
 
@@ -204,13 +208,15 @@ class _Run:
                 # First of all: a table without a key of its own takes any change of the schema for a VACUUM.
                 filled.take_log(_MOST_IN_THE_SWAP)
             for table in self._plan.tables:
-                shadow = next((s for s in self._shadows if s.plan is table), None)
+                shadow = next((s for s in self._shadows if s.plan.table == table.table), None)
                 if shadow is None:
                     rebuild.keep_originals(self._connection, table)
                     rebuild.rebuild_table(self._connection, table)
                     rebuild.create_indexes(self._connection, table)
                     continue
-                swap.swap_table(self._connection, table)
+                if table is not self._filled[table.table][-1]:
+                    continue
+                swap.swap_table(self._connection, shadow.stages)
                 self._connection.execute(f"DROP TABLE {quote(shadow.log.name)}")
             # The ledger is no table of the plan's.
             self._connection.set_authorizer(None)

@@ -33,8 +33,8 @@ class TablePlan:
     projection says; `projection` itself is there for who does that a few rows at a time. Where only some rows change
     the shadow table holds those, and `update` puts them into the table, which stays. `new`: `create` makes the
     table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
-    the small steps of the rehearsal. `unmapped`, `duplicates` and `missing`
-    find what the new table cannot hold; `mark` raises the AUTOINCREMENT mark.
+    the small steps of the rehearsal. `unmapped`, `duplicates` and `missing` find what the new table cannot hold; `mark`
+    raises the AUTOINCREMENT mark. `stage` is the number of a shadow table that does not become the table.
     """
 
     table: str
@@ -57,10 +57,16 @@ class TablePlan:
     reads: str | None = None
     writes: str = ""
     projection: Projection | None = None
+    stage: int = 0
 
     @property
     def shadow(self) -> str:
-        return OWN_PREFIX + self.table
+        return f"{OWN_PREFIX}{self.table}.{self.stage}" if self.stage else OWN_PREFIX + self.table
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells the table's rows apart; () where there is no table to rebuild."""
+        return () if self.projection is None else self.projection.key
 
     @property
     def is_filled_online(self) -> bool:

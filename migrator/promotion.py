@@ -72,7 +72,7 @@ def _online(candidate: Candidate, on_progress: Progress) -> Promoted:
     live = candidate.inspection.backup.live
     in_wal = use_wal(live.database)
     pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))
-    filled = (table.table for table in candidate.plan.tables if table.is_filled_online)
+    filled = {table.table for table in candidate.plan.tables if table.is_filled_online}
     rows_expected = sum(candidate.inspection.backup.contents[table].rows for table in filled)
     with opened(live.database) as connection:
         # What an earlier try of this run left.

@@ -34,10 +34,13 @@ def temporary_objects(connection: sqlite3.Connection, application: Application) 
 
 
 def _bases(name: str) -> frozenset[str]:
-    """The tables that `_mig_<table>` and `_mig_<table>.<what>` may be for; a table's own name may end like that too."""
+    """The tables that `_mig_<table>` and `_mig_<table>.<what>` may be for; a table's own name may end like that too.
+
+    A number is a stage's.
+    """
     own = folded(name).removeprefix(OWN_PREFIX)
     base, _, what = own.rpartition(".")
-    return frozenset({own, base} if what in _SUFFIXES else {own})
+    return frozenset({own, base} if what in _SUFFIXES or what.isdigit() else {own})
 
 
 def remove_own(connection: Connection, application: Application, pace: Pace | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 
 from migrator.changelog import ChangeLog
 from migrator.connect import pragma
@@ -11,31 +13,62 @@ from migrator.errors import PromotionError, RehearsalError
 from migrator.inspection import name_what_does_not_fit
 from migrator.migration import UNMAPPED
 from migrator.plan import TablePlan
-from migrator.projection import Projection
 from migrator.swap import originals_name
 
 Key = tuple[object, ...]
 Parameters = dict[str, object]
 
 
+def staged(plans: Sequence[TablePlan]) -> tuple[TablePlan, ...]:
+    """The rebuilds of one table as the online way does them together: each has a shadow table, filled from the one
+    before. The last one's becomes the table, the others go.
+
+    One SELECT over all of them would not be the rehearsed one: what compares by a column's type and collation in a
+    table may compare in another way there.
+    """
+    found: list[TablePlan] = []
+    for number, plan in enumerate(plans, 1):
+        if plan.projection is None or plan.target is None:
+            raise ValueError(f"table {plan.table} is not rebuilt by migration {plan.version:04d}")
+        projection = replace(plan.projection, table=found[-1].shadow) if found else plan.projection
+        moved = replace(plan, stage=number if number < len(plans) else 0, projection=projection)
+        found.append(
+            replace(
+                moved,
+                create=plan.target.named(moved.shadow).sql,
+                unmapped=projection.unmapped(),
+                duplicates=tuple((columns, projection.duplicates(columns)) for columns, _ in plan.duplicates),
+                missing=tuple((column, projection.nulls(column)) for column, _ in plan.missing),
+            )
+        )
+    return tuple(found)
+
+
 class Shadow:
     """The shadow table holds the projection of every row up to the key `after`, of all rows where it is `done`.
 
+    With several `stages` each has one, and holds the projection of the rows of the one before.
     `to_count`: a value that stood in two rows for a moment may have taken one of them away since rows were counted.
     Nothing here begins or ends a transaction. Where a row is not what the projection says, RehearsalError is raised, or
     PromotionError where the application wrote a value that has no answer.
     """
 
-    def __init__(self, connection: sqlite3.Connection, plan: TablePlan, projection: Projection, log: ChangeLog) -> None:
-        self.plan, self.log = plan, log
+    def __init__(self, connection: sqlite3.Connection, stages: Sequence[TablePlan], log: ChangeLog) -> None:
+        self.stages, self.log = stages, log
         self.after: Key | None = None
         self.done, self.to_count = False, True
-        self._connection, self._projection = connection, projection
+        self._connection = connection
+        self._projected = [(stage, stage.projection) for stage in stages if stage.projection is not None]
+        self._projection = projection = self._projected[0][1]
         self._keys = f"({', '.join(map(quote, projection.key))})"
         self._projected_keys = f"({', '.join(f'p.{quote(k)}' for k in projection.key)})"
         self._has_hidden_key = projection.key[0] not in projection.present
         # VACUUM gives rows without a key of their own other rowids, and moves this.
         self._cookie = pragma(connection, "schema_version")
+
+    @property
+    def plan(self) -> TablePlan:
+        return self.stages[-1]
 
     @property
     def noted(self) -> int:
@@ -71,7 +104,7 @@ class Shadow:
         entry, noted = self._connection.execute(f"SELECT max(entry), count(*) FROM ({first})", (limit,)).fetchone()
         if not noted:
             return 0
-        for table in filter(None, (self.plan.shadow, originals_name(self.plan))):
+        for table in filter(None, (name for s in self.stages for name in (s.shadow, originals_name(s)))):
             query = f"DELETE FROM {quote(table)} WHERE {self._keys} IN ({self.log.listed})"
             self._connection.execute(query, {"entry": entry})
         if self.done or self.after is not None:
@@ -94,24 +127,27 @@ class Shadow:
         ]
         there, copied = self._connection.execute(f"SELECT ({counts[0]}), ({counts[1]})").fetchone()
         if there != copied:
-            raise self._difference()
+            raise self._difference(self.plan)
         self.to_count = False
 
     def _put(self, only: str, parameters: Parameters, verb: str) -> int:
-        originals = originals_name(self.plan)
-        if originals:
-            self._connection.execute(self._projection.originals_into(originals, only), parameters)
-        return self._connection.execute(self._projection.copy_into(self.plan.shadow, only, verb), parameters).rowcount
+        rows = 0
+        for stage, projection in self._projected:
+            if originals := originals_name(stage):
+                self._connection.execute(projection.originals_into(originals, only), parameters)
+            rows = self._connection.execute(projection.copy_into(stage.shadow, only, verb), parameters).rowcount
+        return rows
 
     def _compare(self, only: str, parameters: Parameters, but: str) -> None:
-        # A value without an answer is put as NULL and compared as what no row holds.
-        differing = self._projection.differing_from(self.plan.shadow, UNMAPPED, only, but)
-        if self._connection.execute(differing, parameters).fetchone()[0]:
-            raise self._difference()
+        for stage, projection in self._projected:
+            # A value without an answer is put as NULL and compared as what no row holds.
+            differing = projection.differing_from(stage.shadow, UNMAPPED, only, but)
+            if self._connection.execute(differing, parameters).fetchone()[0]:
+                raise self._difference(stage)
 
-    def _difference(self) -> RehearsalError:
+    def _difference(self, stage: TablePlan) -> RehearsalError:
         """Raises PromotionError instead where it can be named."""
-        name_what_does_not_fit(self._connection, self.plan)
+        name_what_does_not_fit(self._connection, stage)
         return RehearsalError(
             f"a row of the new {self.plan.table} is not what the migration says; live unchanged",
             "a declared value may be of another type than its column stores: give it a CAST",

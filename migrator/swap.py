@@ -7,6 +7,7 @@ at once holds the lock for many times as long as the swap.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from itertools import pairwise
 
 from migrator import rebuild
@@ -18,25 +19,26 @@ _NO_PARENT = f"{OWN_PREFIX}nothing"
 
 
 def create_shadow(connection: sqlite3.Connection, plan: TablePlan) -> None:
-    """Afterwards the empty shadow table is there with every index, under names of this tool's. Never commits.
+    """Afterwards the empty shadow table is there, under names of this tool's, with every index if it becomes the table.
 
     Until the swap it has no parents: where the application's connections enforce foreign keys, a row of it that is
-    behind would refuse what the live table's row allows.
+    behind would refuse what the live table's row allows. Never commits.
     """
     connection.execute(_without_parents(plan.create))
-    for sql in _indexes(plan):
+    for sql in () if plan.stage else _indexes(plan):
         connection.execute(_renamed(sql, _own(index_name(sql)), plan.shadow))
     if plan.projection is not None and (created := plan.projection.originals_table(_own(plan.writes))):
         connection.execute(created)
 
 
-def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
-    """Afterwards the filled shadow table is the table, with its name, indexes, triggers, AUTOINCREMENT mark and so on.
+def swap_table(connection: sqlite3.Connection, stages: Sequence[TablePlan]) -> None:
+    """Afterwards the last filled shadow table is the table, with its name, indexes, triggers, mark and so on.
 
     What was the table, and what was read of this tool's own tables, is left under names of this tool's. Needs
     `rebuild_settings`; never commits. Raises PromotionError where an index could not be given its name.
     """
-    old, text = old_name(plan.table), _text_to_be(connection, plan)
+    plan = stages[-1]
+    old, text = old_name(plan.table), _text_to_be(connection, stages)
     statistics, columns = rebuild.statistics(connection, plan.table), rebuild.index_columns(connection, plan.table)
     rebuild.drop_triggers(connection, plan.table)
     rebuild.carry_sequence(connection, plan, plan.table, plan.shadow)
@@ -49,12 +51,13 @@ def swap_table(connection: sqlite3.Connection, plan: TablePlan) -> None:
         if not is_index(sql):
             connection.execute(sql)
     # Somebody may have gathered some about this tool's tables meanwhile.
-    for name in (plan.table, plan.shadow, originals_name(plan)):
+    for name in (plan.table, *(name for stage in stages for name in (stage.shadow, originals_name(stage)))):
         rebuild.forget_statistics(connection, name)
     same = columns.items() & rebuild.index_columns(connection, plan.table).items()
     rebuild.bring_back_statistics(connection, statistics, {None, plan.table, *(name for name, _ in same)})
-    rebuild.raise_mark(connection, plan)
-    _put_originals_in_place(connection, plan)
+    for stage in stages:
+        rebuild.raise_mark(connection, stage)
+        _put_originals_in_place(connection, stage)
 
 
 def old_name(table: str) -> str:
@@ -79,9 +82,10 @@ def _put_originals_in_place(connection: sqlite3.Connection, plan: TablePlan) -> 
         connection.execute(f"ALTER TABLE {quote(name)} RENAME TO {quote(plan.writes)}")
 
 
-def _text_to_be(connection: sqlite3.Connection, plan: TablePlan) -> str:
+def _text_to_be(connection: sqlite3.Connection, stages: Sequence[TablePlan]) -> str:
     """The table's CREATE statement after the swap: where only rows change, the stored one letter by letter."""
-    if plan.update or plan.target is None:
+    plan = stages[-1]
+    if all(stage.update for stage in stages) or plan.target is None:
         query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
         return str(connection.execute(query, (plan.table,)).fetchone()[0])
     return plan.target.named(plan.table).sql

@@ -129,11 +129,16 @@ def test_a_sixth_migration_is_one_file(demo: Path, way: str) -> None:
 
 
 @pytest.mark.usefixtures("with_a_sixth")
-def test_six_pending_migrations_two_of_one_table_are_one_backup_and_one_promotion(demo: Path) -> None:
-    report = to(demo, 6)
+@pytest.mark.parametrize("way", WAYS)
+def test_six_pending_migrations_two_of_one_table_are_one_backup_and_one_promotion(demo: Path, way: str) -> None:
+    old = hashed(demo)
+    report = to(demo, 6, max_lock_ms=WAYS[way])
+    assert report["promote"]["strategy"] == way
     assert [s["name"] for s in report["steps"]].count("promote") == 1
     assert [path.parent.parent.name for path in demo.parent.glob("*.backups/*/backup.db")] == ["demo.db.backups"]
     assert rows(demo, "SELECT count(*), count(DISTINCT run_id) FROM _migration_history") == [(6, 1)]
+    to(demo, 0, max_lock_ms=WAYS[way])
+    assert hashed(demo) == old
 
 
 def test_what_the_old_schema_cannot_hold_is_in_the_report_before_live_is_written(

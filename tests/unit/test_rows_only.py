@@ -199,7 +199,7 @@ def test_which_rows_change_may_depend_on_another_table(folder):
         assert connection.execute("SELECT * FROM sequence").fetchall() == [(1, 7), (2, 7)]
 
 
-def test_a_table_that_is_made_and_filled_by_two_pending_migrations_is_refused_online(folder):
+def test_a_table_that_is_made_and_changed_by_two_pending_migrations_is_refused_online(folder):
     new = migration(Change("new", after="CREATE TABLE new (id INTEGER PRIMARY KEY, a)"))
     more = Change(
         "new", "CREATE TABLE new (id INTEGER PRIMARY KEY, a)", "CREATE TABLE new (id INTEGER PRIMARY KEY, b, a)"

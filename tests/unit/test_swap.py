@@ -211,7 +211,7 @@ def test_the_schema_is_not_writable_afterwards(folder):
         (table,) = plan.tables
         connection.execute("BEGIN IMMEDIATE")
         swap.create_shadow(connection, table)
-        swap.swap_table(connection, table)
+        swap.swap_table(connection, [table])
         assert connection.execute("PRAGMA writable_schema").fetchone() == (0,)
         with pytest.raises(sqlite3.OperationalError, match="may not be modified"):
             connection.execute("DELETE FROM sqlite_master")
@@ -227,7 +227,7 @@ def test_an_index_that_cannot_get_its_name_stops_the_swap(folder):
         swap.create_shadow(connection, table)
         connection.execute("DROP INDEX _mig_by_stars")
         with pytest.raises(PromotionError, match=r"index _mig_by_stars could not be .*by_stars; live unchanged"):
-            swap.swap_table(connection, table)
+            swap.swap_table(connection, [table])
         assert connection.execute("PRAGMA writable_schema").fetchone() == (0,)
         connection.execute("ROLLBACK")
     assert application_of(STARS).own_tables >= {"notes_legacy"}

@@ -53,7 +53,8 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
         )
         if faults:
             raise RehearsalError(f"the candidate has not the schema to be: {', '.join(faults)}; live unchanged")
-        changed = [*_changed_beside(original, connection, before, plan.after.schema)]
+        raised = {folded(table.table) for table in plan.tables if table.mark}
+        changed = [*_changed_beside(original, connection, before, plan.after.schema, raised)]
         if changed:
             raise RehearsalError(f"the migration changed {', '.join(changed)}; live unchanged")
     return schema
@@ -72,14 +73,19 @@ def _check_others(connection: sqlite3.Connection, backup: Backup, plan: Plan) ->
 
 
 def _changed_beside(
-    original: sqlite3.Connection, connection: sqlite3.Connection, before: Schema, after: Schema
+    original: sqlite3.Connection, connection: sqlite3.Connection, before: Schema, after: Schema, raised: Set[str]
 ) -> Iterator[str]:
-    """What SQLite keeps beside the rows and the schema, and an application's program may rest on."""
+    """What SQLite keeps beside the rows and the schema, and an application's program may rest on.
+
+    The marks of the tables `raised` (folded) may only be higher.
+    """
     for found in (after.table(table) for table in before.tables):
         if found is None:
             continue
-        if "autoincrement" in words(found.sql) and _marks(original, found.name) != _marks(connection, found.name):
-            yield f"the AUTOINCREMENT mark of {found.name}"
+        if "autoincrement" in words(found.sql):
+            was, now = _marks(original, found.name), _marks(connection, found.name)
+            if now != was and not (folded(found.name) in raised and max(now, default=0) > max(was, default=0)):
+                yield f"the AUTOINCREMENT mark of {found.name}"
         staying = {o.canonical for o in before.on_table(found.name, "index")}
         about = {None, found.name, *(o.name for o in after.objects if o.canonical in staying)}
         if _statistics(original, found.name, about) != _statistics(connection, found.name, about):
@@ -87,10 +93,11 @@ def _changed_beside(
     yield from (f"PRAGMA {name}" for name in _HEADER_NUMBERS if pragma(original, name) != pragma(connection, name))
 
 
-def _marks(connection: sqlite3.Connection, table: str) -> list[object]:
+def _marks(connection: sqlite3.Connection, table: str) -> list[int]:
     if not columns_of(connection, "sqlite_sequence"):
         return []
-    return connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ? ORDER BY seq", (table,)).fetchall()
+    marks = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ? ORDER BY seq", (table,))
+    return [seq for (seq,) in marks]
 
 
 def _statistics(connection: sqlite3.Connection, table: str, about: Set[str | None]) -> list[object]:

@@ -107,8 +107,8 @@ class Change:
     stay and tell a row from another that gets its key later: what was put aside goes back to the same row only.
     `originals` names the table that keeps what the new table cannot hold, or the rows of one that goes, `ahead` the one
     that keeps on the way back what the old one cannot. `mark` is SQL for an id that AUTOINCREMENT goes on above, in
-    either direction: for ids that are given elsewhere too. `indexes` are made; `drops` go, and are made again on the way
-    back: of a table that goes, all that it has.
+    either direction: for ids that are given elsewhere too. `indexes` are made; `drops` go, and are made again on the
+    way back: of a table that goes, all that it has.
     Raises DeclarationError for values of columns that the texts do not have.
     """
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, TypeVar
 
-from migrator.ddl import TableText, canonical, folded, quote, words
+from migrator.ddl import TableText, canonical, folded, quote, tokens, words
 from migrator.direction import Directed, directed
 from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Migration, literal
@@ -123,6 +124,14 @@ class Plan:
     def statements(self) -> tuple[str, ...]:
         """Every statement of the promotion, for people to read."""
         return tuple(statement for table in self.tables for statement in table.statements)
+
+    def names(self, name: str) -> bool:
+        """Whether a statement names the table `name`, if only to read a value from it."""
+        return folded(name) in self._named
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(folded(t.name) for sql in self.statements for t in tokens(sql) if t.name is not None)
 
 
 def make_plan(

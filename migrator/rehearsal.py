@@ -7,7 +7,7 @@ from pathlib import Path
 from migrator.backup import Backup
 from migrator.candidate import Candidate
 from migrator.connect import Connection, opened, set_pragma
-from migrator.ddl import folded, quote, words
+from migrator.ddl import folded, quote
 from migrator.errors import RehearsalError
 from migrator.files import create_private, make_directory
 from migrator.ledger import LEDGER_TABLES
@@ -50,7 +50,7 @@ def _schema_alone(backup: Backup, plan: Plan) -> Path:
     schema = backup.live.state.schema
     naming = schema.naming(plan.touched)
     tables = {folded(o.table) for o in schema.objects if o.canonical in naming}
-    tables |= {folded(table) for table in schema.tables} & set(words(" ".join(plan.statements)))
+    tables |= {folded(table) for table in schema.tables if plan.names(table)}
     wanted = [o for o in schema.objects if folded(o.table) in tables or o.canonical in naming]
     with opened(backup.path, read_only=True) as source, opened(path) as target:
         set_pragma(target, "synchronous", 0)

@@ -44,6 +44,9 @@ def compare_way_back(candidate: Path, backup: Backup, plan: Plan) -> None:
     missed here. Writes nothing.
     """
     live = backup.live
+    if plan.adopted:
+        # A restore takes back the ledger alone.
+        return
     try:
         with opened(candidate, read_only=True) as connection:
             state = read_state(connection, live.application)
@@ -56,12 +59,27 @@ def compare_way_back(candidate: Path, backup: Backup, plan: Plan) -> None:
 
 def _check(source: Path, target: Path, plan: Plan, fault: str, way_out: str = "") -> None:
     """Raises RehearsalError where the rows of a migrated table in `target` are not what `plan` makes of `source`'s."""
-    with opened(source, read_only=True) as connection, opened(target, read_only=True) as other:
-        connection.execute("ATTACH DATABASE ? AS target", (f"{target.absolute().as_uri()}?mode=ro",))
-        for table in dict.fromkeys(p.table for p in plan.tables):
+    for table in dict.fromkeys(p.table for p in plan.tables):
+        # A connection each: its temporary views are of this table alone.
+        with opened(source, read_only=True) as connection, opened(target, read_only=True) as other:
+            connection.execute("ATTACH DATABASE ? AS target", (f"{target.absolute().as_uri()}?mode=ro",))
+            _read_others_as_migrated(connection, other, plan, table)
             differences = _row_differences(connection, other, [p for p in plan.tables if p.table == table])
-            if differences:
-                raise RehearsalError(f"{fault.format(table)} ({', '.join(differences)}); live unchanged", way_out)
+        if differences:
+            raise RehearsalError(f"{fault.format(table)} ({', '.join(differences)}); live unchanged", way_out)
+
+
+def _read_others_as_migrated(connection: sqlite3.Connection, other: sqlite3.Connection, plan: Plan, table: str) -> None:
+    """Afterwards the values of `table` that other tables decide are read from those as they were when it had its turn.
+
+    What was migrated before it is read from the target, where it is compared itself. If it changes once more after
+    `table` had its turn, it is read as it is at the end.
+    """
+    last = max(place for place, p in enumerate(plan.tables) if p.table == table)
+    for earlier in dict.fromkeys(p.table for p in plan.tables[:last] if p.table != table):
+        if columns_of(other, earlier):
+            # A temporary view is found before a table of the same name (sqlite.org/lang_naming.html).
+            connection.execute(f"CREATE TEMP VIEW {quote(earlier)} AS SELECT * FROM target.{quote(earlier)}")
 
 
 def _row_differences(

@@ -98,21 +98,33 @@ def _dropping(plan: TablePlan) -> Iterator[Step]:
     yield Step(f"DROP TABLE {quote(plan.table)}", only="only where it has no rows:")
     yield Step("DROP INDEX ...", only="else, for each of its indexes and triggers:")
     yield Step(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(plan.writes)}", only="and then:")
+    yield Step("PRAGMA writable_schema=1", only="so that no row put aside refuses a DELETE, its foreign keys go:")
+    yield Step("UPDATE sqlite_master SET ...", only="with its text less those:")
+    yield Step("PRAGMA writable_schema=RESET", only="and:")
 
 
 def _rebuilding(plan: TablePlan) -> Iterator[Step]:
     yield Step(plan.create)
     yield Step(plan.copy)
-    yield Step("", about="two checks: as many rows as were copied, and no row that is not what the migration says")
-    yield Step(f"SELECT count(*) FROM {quote(plan.table)}")
+    if plan.update:
+        yield Step("", about="a check: no row that is not what the migration says")
+    else:
+        yield Step("", about="two checks: as many rows as were copied, and no row that is not what the migration says")
+        yield Step(f"SELECT count(*) FROM {quote(plan.table)}")
     yield Step(plan.compare)
-    yield from _sequence(plan, plan.table, plan.shadow)
-    yield Step(f"DROP TABLE {quote(plan.table)}")
-    yield Step(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
-    for sql in plan.recreate:
-        yield Step(sql)
-    about = "for each row of the planner's statistics of the table and of the indexes that it keeps:"
-    yield Step("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", only=about)
+    if plan.update:
+        yield Step("DROP TRIGGER ...", only="for each of its triggers, which are made again:")
+        yield from map(Step, plan.update)
+        yield Step(f"DROP TABLE {quote(plan.shadow)}")
+    else:
+        yield from _sequence(plan, plan.table, plan.shadow)
+        yield Step(f"DROP TABLE {quote(plan.table)}")
+        yield Step(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
+    yield from map(Step, plan.made_again)
+    if not plan.update:
+        about = "for each row of the planner's statistics of the table and of the indexes that it keeps:"
+        yield Step("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", only=about)
+    yield from map(Step, plan.mark)
 
 
 def _sequence(plan: TablePlan, source: str, table: str) -> Iterator[Step]:

@@ -101,15 +101,17 @@ def _timed(connection: sqlite3.Connection, plan: Plan, rows: int) -> tuple[float
 
 
 def _copy(connection: sqlite3.Connection, memory: sqlite3.Connection, plan: Plan, rows: int) -> int:
-    """Makes the tables of the plan, with up to `rows` rows each, then what is on them; returns the rows."""
-    named = {folded(name) for t in plan.tables for name in (t.table, t.reads) if name is not None}
+    """Makes every table that the plan names, with up to `rows` rows each, then what is on them; returns how many rows
+    are in those that are rebuilt."""
+    rebuilt = {folded(table) for table in _rebuilt(connection, plan)}
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type <> 'table', rowid"
     copied = 0
     for kind, name, table, sql in connection.execute(query).fetchall():
-        if folded(table) in named and kind != "view":
+        if kind != "view" and plan.names(table) and not table.startswith("sqlite_"):
             memory.execute(sql)
             if kind == "table":
-                copied += _copy_rows(connection, memory, name, rows)
+                held = _copy_rows(connection, memory, name, rows)
+                copied += held if folded(name) in rebuilt else 0
     return copied
 
 

@@ -62,7 +62,7 @@ def check_tools(
     tools: list[ToolHealth] = []
     noted: list[Finding] = []
     factors: list[float] = []
-    for probe in application.probes:
+    for probe in application.probes_at(version):
         was = usual(times_of(history, probe.tool))
         try:
             tool = _check_tool(snapshot, reference, probe, was, noted, accept_speed)

@@ -19,7 +19,7 @@ from flows.request import BackupsRequest, MigrationRequest
 from migrator.journal import Journal, write_journal
 from migrator.lock import locked
 from tests.pipeline.programs import ROOT, started
-from tests.pipeline.runs import columns, content
+from tests.pipeline.runs import NEWEST, columns, content
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -94,7 +94,7 @@ def test_the_list_for_people_fits_a_terminal(demo: Path, backup: Path, folder: P
     assert lines[0] == f"{folder}: 6, {size}"
     assert lines[1] == "name                       from         rows      size  checked   what"
     one = f"{sum(map(len, files(backup.parent).values())) / 1000:.1f} KB"
-    assert lines[2] == f"{backup.parent.name}  0000          367  {one:>8}  -         before 0001"
+    assert lines[2] == f"{backup.parent.name}  0000          367  {one:>8}  -         before {NEWEST:04d}"
     assert lines[3].startswith(f"{DAYS[0]}-00000000  -               -  ") and lines[3].endswith(
         "  -         unfinished"
     )

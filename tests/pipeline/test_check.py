@@ -26,10 +26,9 @@ from migrator.ltmc import LTMC
 from tests.children import as_nobody, in_child, running
 from tests.conftest import REAL_DATABASE_ABSENT
 from tests.pipeline.programs import ROOT, output_of, started
-from tests.pipeline.runs import COLUMNS_AFTER, PLENTY_MS, REAL, columns
+from tests.pipeline.runs import COLUMNS_AFTER, NEWEST, PLENTY_MS, REAL, columns
 from tests.runs import beside, run_sql, stored
 
-NEWEST = len(LTMC.migrations)
 KEYS = [
     "database", "outcome", "error", "version", "newest_version", "applied", "pending", "undone", "drift", "findings",
     "refusal", "plan", "docs", "logs",

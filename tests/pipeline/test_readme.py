@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from migrator.ltmc import LTMC
+from tests.pipeline.runs import NEWEST
 
-NEWEST = len(LTMC.migrations)
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("flows", "tasks", "migrator", "deployments", "Makefile", "pyproject.toml", "constraints.txt", "prefect.yaml")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

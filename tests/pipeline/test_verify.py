@@ -28,7 +28,7 @@ from migrator.journal import Journal, write_journal
 from migrator.ltmc import LTMC
 from tests.children import running
 from tests.pipeline.programs import ROOT, output_of
-from tests.pipeline.runs import REAL
+from tests.pipeline.runs import NEWEST, REAL
 
 KEYS = [
     "database", "healthy", "at", "seconds", "version", "schema_fingerprint", "size_bytes", "rows", "tools", "faults",
@@ -86,7 +86,7 @@ def test_a_migrated_database_is_healthy_with_every_tool_accounted_for(live: Path
     code, found = verified(live)
     assert (code, found["healthy"], found["faults"]) == (0, True, [])
     assert [*found] == KEYS and [*found["tools"][0]] == TOOL_KEYS
-    assert found["database"] == str(live) and found["version"] == 1
+    assert found["database"] == str(live) and found["version"] == NEWEST
     assert found["rows"]["CodePatterns"] == 100 and found["size_bytes"] == live.stat().st_size
     statuses = [tool["status"] for tool in found["tools"]]
     assert (statuses.count("passed"), statuses.count("skipped"), len(statuses)) == (20, 8, 28)
@@ -117,9 +117,8 @@ def drift(live: Path) -> None:
     run_sql(live, "ALTER TABLE CodePatterns ADD COLUMN mine TEXT")
 
 
-def lost_table(live: Path) -> None:
-    run_sql(live, "DROP TABLE Todos")
-    run_sql(live, "CREATE VIEW Todos AS SELECT 1 AS id")
+def refusal(live: Path) -> None:
+    run_sql(live, "CREATE TRIGGER full BEFORE INSERT ON Todos BEGIN SELECT RAISE(ABORT, 'no more todos'); END")
 
 
 def damage(live: Path) -> None:
@@ -139,7 +138,7 @@ def slowdown(live: Path) -> None:
 
 
 REASONS = {
-    killed_run: "killed_run", leftover: "leftovers", drift: "column_changed", lost_table: "tool_failed",
+    killed_run: "killed_run", leftover: "leftovers", drift: "column_changed", refusal: "tool_failed",
     damage: "damaged", slowdown: "slower", Path.unlink: "not_checked",
 }  # fmt: skip
 
@@ -161,9 +160,9 @@ def test_an_accepted_slowdown_is_normal_from_then_on(live: Path) -> None:
     backups_of(live).mkdir()
     slowdown(live)
     code, found = verified(live, "--accept-speed")
-    assert (code, codes(found["findings"])) == (0, ["speed_accepted", "history_short"])
+    assert (code, codes(found["findings"])) == (0, ["added_since", "speed_accepted", "history_short"])
     code, found = verified(live)
-    assert (code, codes(found["findings"])) == (0, ["history_short"])
+    assert (code, codes(found["findings"])) == (0, ["added_since", "history_short"])
 
 
 def test_from_the_ninth_check_on_nothing_is_left_unsaid(live: Path) -> None:
@@ -312,7 +311,7 @@ def test_people_read_it_in_eighty_columns(live: Path) -> None:
     verified(live)
     code, stdout, stderr = output_of("flows.verify", live.parent, "--database", str(live))
     assert (code, stderr) == (0, "")
-    assert stdout.startswith(f"{live}: healthy\nversion       0001\n")
+    assert stdout.startswith(f"{live}: healthy\nversion       {NEWEST:04d}\n")
     assert "\ntools         20 passed, 0 failed, 8 skipped\n" in stdout
     head, _, table = stdout.partition("\n\n")
     assert "2 checks in the history" in head
@@ -349,4 +348,4 @@ def test_the_real_database_is_told_from_a_migrated_one(tmp_path: Path) -> None:
     assert live.read_bytes() == REAL.read_bytes()
     migrate.fn(MigrationRequest(database=live, max_lock_ms=60_000))
     code, found = verified(live)
-    assert (code, found["faults"], found["version"]) == (0, [], 1)
+    assert (code, found["faults"], found["version"]) == (0, [], NEWEST)

@@ -151,14 +151,14 @@ def add_todo(title: str, description: str, priority: str = "medium") -> Answer:
     return {"success": True, "todo_id": todo_id, "message": "added"}
 
 
-TODO_KEYS = ("id", "title", "description", "priority", "completed", "created_at")
+TODO_COLUMNS = "id, title, description, priority, completed, created_at"
+"""By name, unlike the application: this server is one for every version of the table."""
 
 
 @tool
 def list_todos(status: str = "all", limit: int = 10) -> Answer:
     with database() as connection:
-        found = connection.execute("SELECT * FROM Todos ORDER BY created_at DESC LIMIT ?", (limit,)).fetchall()
-    todos = [dict(zip(TODO_KEYS, row, strict=False)) for row in found]
+        todos = rows(connection, f"SELECT {TODO_COLUMNS} FROM Todos ORDER BY created_at DESC LIMIT ?", limit)
     return {"success": True, "todos": todos, "count": len(todos)}
 
 

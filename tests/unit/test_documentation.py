@@ -292,7 +292,7 @@ def test_the_real_application_is_described_to_the_byte(tmp_path):
     before = stored(database)
     page = page_of(database, LTMC)
     assert stored(database) == before
-    assert page.count("\n### ") == 10 + 1 + 1
+    assert page.count("\n### ") == 10 + 1 + len(LTMC.migrations)
     assert '    "CodePatterns" |o--o{ "CodePatternContext" : "pattern_id"' in page
 
 

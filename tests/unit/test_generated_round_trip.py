@@ -255,23 +255,25 @@ def test_the_next_migration_starts_from_what_the_pending_ones_lead_to(folder):
     live = preflight(path, LTMC, only_look=True)
     start = live.plan.after
     text = ";\n".join(o.sql for o in start.schema.objects)
-    wanted = "priority TEXT DEFAULT 'medium', status TEXT NOT NULL DEFAULT 'pending',"
-    assert "priority TEXT DEFAULT 'medium'," in text
-    file.write_text(text.replace("priority TEXT DEFAULT 'medium',", wanted))
+    last = "completed_at TEXT\n)"
+    assert text.count(last) == 1
+    file.write_text(text.replace(last, "completed_at TEXT,\n    due TEXT NOT NULL DEFAULT 'someday'\n)"))
     desired = read_desired(file, LTMC.own_tables)
-    made = generate(start.schema, desired, "todo_status", LTMC.migrations)
-    assert (made.undecided, made.migration.label) == ((), f"{len(LTMC.migrations) + 1:04d}_todo_status")
-    assert [item.text for item in made.difference.items] == ["column status of Todos is new"]
+    made = generate(start.schema, desired, "todo_due", LTMC.migrations)
+    assert (made.undecided, made.migration.label) == ((), f"{len(LTMC.migrations) + 1:04d}_todo_due")
+    assert [item.text for item in made.difference.items] == ["column due of Todos is new"]
     plan = make_plan((made.migration,), start, {made.migration.version: Answers()})
     with opened(path, read_only=True) as connection:
-        assert [found for found in lint(connection, plan, live.state) if found.severity != "note"] == []
+        told = [found.code for found in lint(connection, plan, live.state) if found.severity != "note"]
+    # 0002 changes Todos too, and is pending.
+    assert told == ["not_looked_at"]
 
-    app = replace(LTMC, migrations=(*LTMC.migrations, made.migration), probes=())
+    app = replace(LTMC, migrations=(*LTMC.migrations, made.migration))
     migrate(path, app)
     with opened(path, read_only=True) as connection:
         reached = read_state(connection, app).schema
-        statuses = connection.execute("SELECT DISTINCT status FROM Todos").fetchall()
-    assert statuses == [("pending",)]
+        due = connection.execute("SELECT DISTINCT due FROM Todos").fetchall()
+    assert due == [("someday",)]
     assert compare_schemas(reached, desired).items == ()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from migrator.connect import opened
 from migrator.ledger import Entry, record_applied, record_reversed
+from migrator.ltmc import LTMC
 from migrator.migration import Change
 from migrator.one_transaction import in_one_transaction
 from migrator.preflight import preflight
@@ -87,6 +88,8 @@ CASES = {
         application(MADE_UP), lambda p: _made(p, *FAMILY),
         ("INSERT INTO steps VALUES (5, 1, 'a')", "CREATE INDEX mine ON steps (name)"), 0,
     ),
+    "rows that change where they are, and a mark": (LTMC, lambda p: LTMC.make_demo(p, 20) or p, (), None),
+    "such rows, back": (LTMC, lambda p: LTMC.make_demo(p, 20) or p, (), 0),
     "a new table without rows goes": (application(MADE_UP), lambda p: _made(p, *FAMILY), (), 0),
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = True) -> tuple[M, argparse.Namespace]:
-    """The request, and what only a terminal knows: `json`, and `demo` (a number of rows, or None).
+    """The request, and what only a terminal knows: `json`, and with `demo` that (a number of rows, or None) and `sql`.
 
     Raises UsageError where an argument is wrong.
     """
@@ -57,9 +57,14 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
             metavar="ROWS",
             help=f"Make an un-migrated database of ROWS rows (default {DEMO_ROWS}) in demo/ and migrate it.",
         )
+        parser.add_argument(
+            "--sql", action="store_true", help="With --dry-run: print the promotion's SQL, nothing else."
+        )
     options = parser.parse_args(arguments)
     if demo and options.demo is not None and options.database is not None:
         parser.error("--demo makes its own database; leave --database out")
+    if demo and options.sql and (options.json or not options.dry_run):
+        parser.error("--sql goes with --dry-run, and prints no JSON")
     given: dict[str, Any] = {
         name: value for name in model.model_fields if (value := getattr(options, name)) is not None
     }

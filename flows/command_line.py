@@ -27,8 +27,9 @@ from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
 from migrator.ltmc import LTMC
-from migrator.preflight import BACKUPS_SUFFIX, preflight
+from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
+from migrator.script import promotion_script
 from migrator.signals import end_as_ctrl_c_does
 
 _RECORDING_TIMEOUT_S = 30.0
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         request, options = parse(MigrationRequest, "flows.migrate", arguments)
     except UsageError as error:
         return _refuse_usage(error, terminal, arguments)
-    report = Report(str(request.database))
+    report, script = Report(str(request.database)), None
     # Inside the flow Prefect turns SIGTERM into an error of its own.
     end_as_ctrl_c_does()
     try:
@@ -52,13 +53,16 @@ def main(arguments: Sequence[str]) -> int:
             report.database = str(request.database)
         if _report_in_the_way(request):
             raise RefusedError(f"--report {request.report} would replace what is no report", "name another file")
-        if not _answered_without_prefect(request, report):
+        answered = _answered_without_prefect(request, report)
+        if answered is None:
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
                 _run(request, report, terminal, options)
+        elif options.sql:
+            script = _sql(answered)
     except (Exception, KeyboardInterrupt) as error:
         _refuse(report, error)
-    _tell(report, request, terminal, options)
+    _tell(report, request, terminal, options, script)
     return report.exit_code
 
 
@@ -70,17 +74,24 @@ def _refuse_usage(error: UsageError, terminal: Terminal, arguments: Sequence[str
     return report.exit_code
 
 
-def _answered_without_prefect(request: MigrationRequest, report: Report) -> bool:
-    """Whether nothing is to be done but to say so. A killed run's journal always means work."""
+def _answered_without_prefect(request: MigrationRequest, report: Report) -> Live | None:
+    """What was found, where nothing is to be done but to say so. A killed run's journal always means work."""
     if not request.dry_run and read_journal(request.real_database) is not None:
-        return False
+        return None
     live = preflight(request.database, LTMC, **request.preflight_options)
     report.describe(live)
     if live.plan is not None and not request.dry_run:
         report.findings.clear()
-        return False
+        return None
     report.outcome = UP_TO_DATE if live.plan is None else PLANNED
-    return True
+    return live
+
+
+def _sql(live: Live) -> str:
+    """The complete SQL of the promotion, for review; a comment where nothing is pending."""
+    if live.plan is None:
+        return f"-- {live.database} is up to date: version {live.from_version:04d}\n"
+    return promotion_script(live.plan, LTMC.name)
 
 
 def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> NoReturn:
@@ -171,7 +182,9 @@ def _is_free(path: Path) -> bool:
         return False
 
 
-def _tell(report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace) -> None:
+def _tell(
+    report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace, script: str | None = None
+) -> None:
     if request.report is not None and not _report_in_the_way(request):
         try:
             write_private(request.report, json.dumps(report.as_json(), indent=2) + "\n")
@@ -179,6 +192,8 @@ def _tell(report: Report, request: MigrationRequest, terminal: Terminal, options
             report.add_findings([Finding("report_failed", f"{request.report} could not be written: {error.strerror}")])
     if options.json:
         terminal.print_json(report.as_json())
+    elif script is not None:
+        terminal.print_text(script)
     else:
         terminal.print_summary(report)
     if terminal.fault is not None:

@@ -118,6 +118,11 @@ class Terminal:
         """One JSON object on stdout."""
         self._out.out(json.dumps(value, indent=2), highlight=False)
 
+    def print_text(self, text: str) -> None:
+        """`text` on stdout, byte for byte: nothing of it is markup, and no line is folded."""
+        self._stdout.write(text)
+        self._stdout.flush()
+
     def print_summary(self, report: Report) -> None:
         """The outcome for people: errors and refusals on stderr, results on stdout."""
         failed = report.outcome in (RESTORED, REFUSED, RESTORE_FAILED)

@@ -18,8 +18,11 @@ import pytest
 import flows.migrate
 from migrator.lock import locked
 from migrator.ltmc import LTMC
+from migrator.preflight import preflight
+from migrator.script import promotion_script
 from tests.pipeline.programs import ROOT, output_of, stopping
 from tests.pipeline.runs import COLUMNS_AFTER, NEWEST, beside, columns, content
+from tests.runs import stored
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -264,3 +267,22 @@ def test_what_the_encoding_of_stdout_has_not_is_shown_escaped(demo: Path) -> Non
     )
     assert code == 0
     assert r"gr\xf6\xdfe.db: planned, nothing changed" in stdout
+
+
+def test_a_dry_run_prints_the_sql_of_the_promotion_and_nothing_else(demo: Path) -> None:
+    before = stored(demo)
+    arguments = ("--database", str(demo), "--dry-run", "--sql")
+    code, stdout, stderr = output_of("flows.migrate", demo.parent, *arguments)
+    assert (code, stderr, stored(demo)) == (0, "", before)
+    assert stdout == promotion_script(preflight(demo, LTMC, only_look=True).plan, LTMC.name)
+    assert stdout.count("BEGIN IMMEDIATE;") == stdout.count("COMMIT;") == 1
+
+    migrate(demo)
+    code, stdout, stderr = output_of("flows.migrate", demo.parent, *arguments)
+    assert (code, stdout, stderr) == (0, f"-- {demo} is up to date: version {NEWEST:04d}\n", "")
+
+
+@pytest.mark.parametrize("options", [["--sql"], ["--sql", "--dry-run", "--json"]])
+def test_sql_goes_with_a_dry_run_alone(demo: Path, options: list[str]) -> None:
+    code, _, stderr = output_of("flows.migrate", demo.parent, "--database", str(demo), *options)
+    assert (code, "--sql goes with --dry-run, and prints no JSON" in stderr) == (2, True)

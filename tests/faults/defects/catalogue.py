@@ -1,6 +1,6 @@
 """Every defect that somebody wrote down; those drawn from a seed are in `generated`."""
 
-from tests.faults.defects import promoted, rows, schema, surroundings, tools
+from tests.faults.defects import later, promoted, rows, schema, surroundings, tools
 from tests.faults.defects.course import Defect
 
 WRITTEN: tuple[Defect, ...] = (
@@ -9,4 +9,5 @@ WRITTEN: tuple[Defect, ...] = (
     *surroundings.DEFECTS,
     *tools.DEFECTS,
     *promoted.DEFECTS,
+    *later.DEFECTS,
 )

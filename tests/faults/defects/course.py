@@ -181,9 +181,9 @@ def _steps(defect: Defect, run: Run, options: dict[str, Any]) -> None:
         candidate = step(rebuild_table, candidate, table)
     candidate = step(create_indexes, candidate)
     scratch = step(copy_for_tools, candidate)
-    results = [step(validate_tool, scratch, probe) for probe in application.probes]
+    results = [step(validate_tool, scratch, probe) for probe in run.live.probes]
     step(check_constraints, scratch)
-    step(check_performance, scratch, application.probes, results, memory_s=0.0)
+    step(check_performance, scratch, run.live.probes, results, memory_s=0.0)
     step(verify_live, step(promote, candidate, PLENTY_MS))
     finish_promoted(run.live)
 

@@ -42,7 +42,8 @@ DEFECTS = (
         BACK.format("ChatHistory"),
     ),
     Defect(
-        "a row that has to change is forgotten", "create_indexes", MADE.format("ChatHistory") + "1 with another content",
+        "a row that has to change is forgotten", "create_indexes",
+        MADE.format("ChatHistory") + "1 with another content",
         before="stage", plan=_of_fewer_rows, subject=LATER,
     ),
     later(

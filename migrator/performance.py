@@ -147,8 +147,10 @@ def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]
                         f"{' '.join(statement.split())[:200]}; live unchanged",
                         "add an index for this query to the migration",
                     )
-    for name in sorted(declared - used):
-        yield Finding("index_unused", f"no tool uses index {name}")
+    unused = sorted(declared - used)
+    if unused:
+        noun = "index" if len(unused) == 1 else "the indexes"
+        yield Finding("index_unused", f"no tool uses {noun} {', '.join(unused)}", len(unused))
 
 
 def scanned(statement: str, detail: str, tables: frozenset[str]) -> str | None:

@@ -112,7 +112,8 @@ def test_a_sixth_migration_is_one_file(demo: Path, way: str) -> None:
     assert (sixth["promote"]["strategy"], there["promote"]["strategy"]) == (way, "one_transaction")
     counted = rows(demo, "SELECT urgent, priority, count(*) FROM Todos GROUP BY 1, 2")
     assert counted == [(0, None, 5), (0, "medium", 4), (1, "low", 1)]
-    assert "no tool uses index idx_sessions_begun" in [f["message"] for f in sixth["findings"]]
+    (unused,) = (f for f in sixth["findings"] if f["code"] == "index_unused")
+    assert (unused["message"], unused["count"]) == ("no tool uses index idx_sessions_begun", 1)
     run_sql(demo, "INSERT INTO Sessions (agent) VALUES ('cursor')", "UPDATE Todos SET urgent = 7 WHERE id = 3")
     new = hashed(demo)
     back = to(demo, 5, **lock)

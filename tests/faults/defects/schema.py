@@ -193,7 +193,7 @@ DEFECTS = (
     Defect(
         "an index that no tool uses",
         "check_performance",
-        "no tool uses index by_tags",
+        "no tool uses the indexes by_tags, idx_codepatterns_result",
         change=with_index("CREATE INDEX by_tags ON CodePatterns(tags)"),
     ),
     Defect(

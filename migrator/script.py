@@ -48,8 +48,8 @@ def promotion_script(plan: Plan, migration_set: str) -> str:
     names = "".join(f"\n--   {migration.label}" for migration in plan.migrations)
     parts = [
         f"-- {way}, in one transaction:{names}\n"
-        "-- What would take longer than --max-lock-ms is promoted online instead: the same rows, a few at a time, into the\n"
-        "-- same new table, which then takes the place of the old one.\n"
+        "-- What would take longer than --max-lock-ms is promoted online instead: the same rows, a few at a time,\n"
+        "-- into the same new table, which then takes the place of the old one.\n"
         "-- This is for reading: a shell would go on where the promotion finds a check broken and rolls back."
     ]
     for heading, steps in groupby(promotion_steps(plan, migration_set), key=lambda pair: pair[0]):

@@ -148,7 +148,7 @@ def test_the_text_is_the_same_each_time_and_says_what_the_run_adds(folder):
     database = _notes(folder / "live.db")
     text = promotion_script(live_plan(database), NOTES.name)
     assert text == promotion_script(live_plan(database), NOTES.name)
-    assert text.startswith("-- applies 0001_stars in one transaction.")
+    assert text.startswith("-- applies, in one transaction:\n--   0001_stars\n-- What would")
     for line in (
         "PRAGMA foreign_keys=0;",
         "BEGIN IMMEDIATE;",

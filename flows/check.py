@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from flows.application import LTMC
 from flows.arguments import UsageError, parse
+from flows.check_request import CheckRequest
 from flows.check_text import lines_of
-from flows.request import CheckRequest
-from flows.terminal import Stream
+from flows.stream import Stream
 from migrator.check.application_logs import count_missing
 from migrator.check.description import describe
 from migrator.check.documentation import document
@@ -21,7 +22,6 @@ from migrator.check.promotions import Ledger
 from migrator.check.status import Status, look
 from migrator.connect import opened
 from migrator.errors import MigratorError
-from migrator.ltmc import LTMC
 from migrator.script import promotion_steps
 from migrator.signals import end_as_ctrl_c_does
 
@@ -69,8 +69,20 @@ def check(request: CheckRequest) -> dict[str, Any]:
             result[name] = part(request, status)
     except (MigratorError, sqlite3.Error, OSError) as error:
         return result | {"outcome": ERROR, "error": str(error)}
-    is_clean = not result["drift"] and not (result["logs"] and result["logs"]["missing"])
-    return result | {"outcome": CLEAN if is_clean else DRIFT}
+    return result | {"outcome": CLEAN if _is_clean(result) else DRIFT}
+
+
+def _is_clean(result: dict[str, Any]) -> bool:
+    """What the pending migration mends is as it should be."""
+    logs, source, written = result["logs"], result["source"], result["write_schema"]
+    differs = written is not None and written["changed"] and not written["applied"]
+    mismatches = result["drift"] or (logs and logs["missing"]) or (source and source["mismatches"]) or differs
+    return not mismatches and is_ready(result["new"])
+
+
+def is_ready(new: dict[str, Any] | None) -> bool:
+    """Whether a new migration, if any, is decided and would go through."""
+    return new is None or not (new["undecided"] or any(each["severity"] == "error" for each in new["lint"]))
 
 
 def _documentation(request: CheckRequest, status: Status) -> dict[str, Any] | None:
@@ -97,8 +109,39 @@ def _time(at: Any) -> str | None:
     return None if at is None else at.isoformat(sep=" ")
 
 
-# `--source` and `--write-schema` become parts: a function here, an option in CheckRequest, lines in check_text.
-_PARTS: dict[str, Callable[[CheckRequest, Status], Any]] = {"docs": _documentation, "logs": _logs}
+def _source(request: CheckRequest, status: Status) -> dict[str, Any] | None:
+    if request.source is None:
+        return None
+    # Reading source costs an import that only this needs.
+    from flows.check_source import source
+
+    return source(request.source, request.sarif, status, LTMC)
+
+
+def _write_schema(request: CheckRequest, status: Status) -> dict[str, Any] | None:
+    if request.write_schema is None:
+        return None
+    from flows.check_source import write_schema
+
+    return write_schema(request.write_schema, request.apply, status)
+
+
+def _new(request: CheckRequest, status: Status) -> dict[str, Any] | None:
+    if request.new is None or request.desired is None:
+        return None
+    from flows.check_new import new_migration
+
+    return new_migration(request.new, request.desired, request.renames, status, LTMC, request.max_lock_ms)
+
+
+# In this order, so that the source is checked with the statements that were just written.
+_PARTS: dict[str, Callable[[CheckRequest, Status], Any]] = {
+    "docs": _documentation,
+    "logs": _logs,
+    "write_schema": _write_schema,
+    "source": _source,
+    "new": _new,
+}
 
 
 def _result(database: str | None, outcome: str, error: str | None = None) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from flows.new_text import new_fact, new_lines
+from flows.source_text import source_fact, source_lines, written_fact
 from migrator.ddl import tokens
 
 _LABEL = 14
@@ -24,8 +26,24 @@ def lines_of(result: dict[str, Any]) -> Iterator[str]:
         yield from _logs(result["logs"])
     if result["docs"]:
         yield from _fact("docs", f"{result['docs']['path']}{'' if result['docs']['changed'] else ', unchanged'}")
+    source, written, new = result["source"], result["write_schema"], result["new"]
+    if source:
+        yield from _fact("source", source_fact(source))
+    if written:
+        yield from _fact("write-schema", written_fact(written))
+    if new:
+        yield from _fact("new", new_fact(new))
     if result["plan"]:
-        yield from _plan(result["plan"])
+        # What was asked for, or what failed, is not to be searched for among the statements.
+        brief = source or written or new or result["error"]
+        yield from _plan_fact(result["plan"]) if brief else _plan(result["plan"])
+    if source:
+        yield from source_lines(source, _width())
+    if new:
+        yield from new_lines(new, _width())
+    if written and written["diff"]:
+        yield ""
+        yield written["diff"].removesuffix("\n")
 
 
 def _headline(result: dict[str, Any]) -> str:
@@ -34,9 +52,21 @@ def _headline(result: dict[str, Any]) -> str:
     faults, pending = len(result["drift"]), len(result["pending"])
     said = "clean" if result["outcome"] == "clean" else "drift"
     if result["outcome"] == "drift" and faults == 0:
-        said = "the application misses columns or tables"
+        said = _without_drift(result)
     found = [f"{faults} not as it should be"] if faults else []
+    mismatches = result["source"]["mismatches"] if result["source"] else 0
+    found += [f"{mismatches} mismatch{'es' if mismatches > 1 else ''}"] if mismatches else []
     return ", ".join([said, *found, *([f"{pending} migration{'s' if pending > 1 else ''} pending"] if pending else [])])
+
+
+def _without_drift(result: dict[str, Any]) -> str:
+    """What is not as it should be, where the database is."""
+    logs, source, written = result["logs"], result["source"], result["write_schema"]
+    if logs and logs["missing"]:
+        return "the application misses columns or tables"
+    if (source and source["mismatches"]) or (written and written["changed"] and not written["applied"]):
+        return "the source does not fit"
+    return "the new migration is not ready"
 
 
 def _status(result: dict[str, Any]) -> Iterator[str]:
@@ -57,8 +87,12 @@ def _status(result: dict[str, Any]) -> Iterator[str]:
         yield from _fact("refusal", f"a migration would be refused: {result['refusal']}")
 
 
-def _plan(plan: dict[str, Any]) -> Iterator[str]:
+def _plan_fact(plan: dict[str, Any]) -> Iterator[str]:
     yield from _fact("plan", f"to version {plan['to_version']:04d}{_lock(plan['lock_estimate'])}")
+
+
+def _plan(plan: dict[str, Any]) -> Iterator[str]:
+    yield from _plan_fact(plan)
     for table in plan["tables"]:
         yield ""
         yield from _table(table)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from loguru import logger
 
+from flows.application import LTMC
 from flows.arguments import UsageError, parse
 from flows.recording import leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
@@ -26,7 +27,6 @@ from migrator.files import write_private
 from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
-from migrator.ltmc import LTMC
 from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 from migrator.script import promotion_script
@@ -109,7 +109,8 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
         with terminal.progress() as watch:
             watch_progress.set(watch)
             with without_heartbeats() if own is not None else nullcontext():
-                migrate(request)
+                # Whoever recovers a killed run works in another folder.
+                migrate(request.model_copy(update={"database": request.database.absolute()}))
     except BaseException as error:
         _refuse(report, error)
     _on_signals(signal.SIG_IGN)

@@ -13,7 +13,7 @@ from pydantic import ByteSize
 
 from flows.arguments import UsageError, parse
 from flows.request import ListRequest
-from flows.terminal import Stream
+from flows.stream import Stream
 from migrator.backup import BACKUP_NAME
 from migrator.backups.listing import Needs, StoredBackup, checked, folders_of, list_backups, read_needs
 from migrator.backups.off_machine import list_copies

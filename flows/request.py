@@ -218,6 +218,7 @@ class BackupsRequest(BaseModel):
     max_bytes: ByteSize | None = Field(
         None,
         ge=0,
+        title="Budget (bytes)",
         description="Of what the rules keep, remove the oldest until no more than this is left, such as 20GB.",
     )
     copy_to: str | None = Field(
@@ -260,6 +261,11 @@ class VerifyRequest(BaseModel):
     accept_speed: bool = Field(
         False, description="Take the tools' speed of today for the normal one: a slowdown is no fault any more."
     )
+    source: Path | None = Field(
+        None,
+        description="The application's Python source, which is read and never run: tell whether it would make a "
+        "migrated table in another form on a new file.",
+    )
 
     @field_validator("backup_dir", "report")
     @classmethod
@@ -285,34 +291,3 @@ class VerifyRequest(BaseModel):
         if self.backup_dir is not None:
             return self.backup_dir.resolve()
         return self.real_database.with_name(self.real_database.name + BACKUPS_SUFFIX)
-
-
-class CheckRequest(BaseModel):
-    """Show the migrations of a database, what the next run would do, and what is not as it should be; change nothing.
-
-    Exit code 0: all is as it should be, also where a migration is pending. 2: something is not. 1: it could not be
-    told.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
-    max_lock_ms: float = Field(
-        MAX_LOCK_MS,
-        gt=0,
-        title="Longest lock (ms)",
-        description="How many milliseconds the application's writes may have to wait.",
-    )
-    docs: Path | None = Field(None, description="Write the schema's documentation to DIR/schema.md.")
-    logs: list[Path] = Field(
-        default_factory=list,
-        description="Logs of the application, packed or not: count the columns and tables that it has missed since the "
-        "last promotion. A time without a zone in them is this machine's local time (TZ).",
-    )
-
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)

@@ -12,7 +12,7 @@ from pathlib import Path
 from flows import listing
 from flows.arguments import UsageError, parse
 from flows.request import RestoreRequest
-from flows.terminal import Stream
+from flows.stream import Stream
 from migrator.backups.off_machine import download
 from migrator.backups.store import CopyError
 from migrator.errors import RefusedError, RestoreError

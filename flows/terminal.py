@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from loguru import logger
 from rich.console import Console
 from rich.markup import escape
 
+from flows.stream import Stream
 from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, UP_TO_DATE, Report, counted
 
 if TYPE_CHECKING:
@@ -26,47 +27,6 @@ _HEADLINES = {
     REFUSED: "[yellow]refused[/yellow], nothing changed",
     RESTORE_FAILED: "[bold red]the restore failed: you must act[/bold red]",
 }
-
-
-class Stream:
-    """stdout or stderr. One that takes no more falls silent: what it would have shown decides nothing.
-
-    `fault` says why, where it was no reader that merely went away.
-    """
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._silent = stream is None
-        self.fault: str | None = None
-
-    def write(self, text: str) -> int:
-        """Writes what the stream's encoding has, and the rest of the text escaped."""
-        try:
-            self._attempt("write", text)
-        except UnicodeEncodeError:
-            self._attempt("write", text.encode("ascii", "backslashreplace").decode())
-        return len(text)
-
-    def flush(self) -> None:
-        """Sends what was written on its way."""
-        self._attempt("flush")
-
-    def _attempt(self, act: str, *arguments: str) -> None:
-        if self._silent:
-            return
-        try:
-            getattr(self._stream, act)(*arguments)
-        except UnicodeEncodeError:
-            raise
-        except (OSError, ValueError) as error:
-            self._silent = True
-            self.fault = None if isinstance(error, BrokenPipeError) else str(error)
-            # What is still buffered would fail again at the program's end, and change its exit code.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 class Terminal:

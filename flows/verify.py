@@ -12,16 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.application import LTMC
 from flows.arguments import UsageError, parse
 from flows.request import VerifyRequest
-from flows.terminal import Stream
+from flows.stream import Stream
 from migrator.files import read_regular
 from migrator.findings import Finding
 from migrator.health.checkup import Health, check
 from migrator.health.faults import Fault
 from migrator.health.history import HISTORY_NAME, KEPT_CHECKS, read_history, record
 from migrator.health.report import HTML_NAME, KEYS, MARK, HealthReport, json_path, size_text
-from migrator.ltmc import LTMC
 from migrator.performance import BUDGET_MS
 from migrator.signals import end_as_ctrl_c_does
 from migrator.tools import FAILED, PASSED, SKIPPED
@@ -62,7 +62,10 @@ def verify(request: VerifyRequest) -> HealthReport:
     """
     database, folder = request.real_database, request.folder
     checks, noted = read_history(folder, database)
-    health = check(database, LTMC, folder, checks, max_lock_ms=request.max_lock_ms, accept_speed=request.accept_speed)
+    health = check(
+        database, LTMC, folder, checks,
+        max_lock_ms=request.max_lock_ms, accept_speed=request.accept_speed, source=request.source,
+    )  # fmt: skip
     made_here = health.as_check()
     if folder.is_dir():
         noted += record(folder, database, made_here)
@@ -107,7 +110,7 @@ def _lines(report: HealthReport) -> Iterator[str]:
     """The report for people, in 80 columns but for what they have to read whole: paths and sentences."""
     health = report.health
     yield f"{health.database}: {'healthy' if health.healthy else 'NOT HEALTHY'}"
-    for name, value in _facts(report):
+    for name, value in facts_of(report):
         yield f"{name:<14}{value}"
     for kind, noted in (("fault", health.faults), ("note", health.findings)):
         for found in noted:
@@ -122,7 +125,8 @@ def _lines(report: HealthReport) -> Iterator[str]:
         yield f"{tool.name:<31}{tool.status:<7}{shown}".rstrip()
 
 
-def _facts(report: HealthReport) -> Iterator[tuple[str, str]]:
+def facts_of(report: HealthReport) -> Iterator[tuple[str, str]]:
+    """What was looked at and measured, each with its name."""
     health = report.health
     if health.version is not None:
         yield "version", f"{health.version:04d}"

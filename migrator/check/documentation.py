@@ -24,7 +24,7 @@ def document(name: str, facts: DatabaseFacts, migrations: Sequence[Migration], l
         MARK,
         f"# Schema of {code(name)}",
         _counted(len(facts.tables), "table"),
-        _fenced("mermaid", entity_diagram(facts.tables)) if facts.tables else "",
+        fenced("mermaid", entity_diagram(facts.tables)) if facts.tables else "",
         "## Tables",
         *(part for table in facts.tables for part in _table(table, facts)),
         *_statements("## Views", facts.views),
@@ -49,7 +49,8 @@ def code(text: str, in_table: bool = False) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|" if in_table else "|")
 
 
-def _fenced(language: str, text: str) -> str:
+def fenced(language: str, text: str) -> str:
+    """`text` as a block of code, whatever it holds."""
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
@@ -67,7 +68,7 @@ def _table(table: TableFacts, facts: DatabaseFacts) -> Iterator[str]:
     yield _list("Triggers", (code(name) for name, _ in table.triggers))
     yield _list("Read by views", map(code, table.views))
     statements = ";\n\n".join([table.sql, *(sql for _, sql in table.triggers)]) + ";"
-    yield f"<details><summary>SQL</summary>\n\n{_fenced('sql', statements)}\n\n</details>"
+    yield f"<details><summary>SQL</summary>\n\n{fenced('sql', statements)}\n\n</details>"
 
 
 def _column(table: TableFacts) -> Callable[[ColumnFacts], str]:
@@ -147,7 +148,7 @@ def _statements(title: str, statements: Sequence[tuple[str, str]]) -> Iterator[s
         yield title
     for name, sql in statements:
         yield f"### {code(name)}"
-        yield _fenced("sql", f"{sql};")
+        yield fenced("sql", f"{sql};")
 
 
 def _list(title: str, entries: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from migrator.journal import read_journal
 from migrator.migration import Migration
 from migrator.plan import Plan
 from migrator.preflight import Live, preflight, read_state
-from migrator.schema import own_objects
+from migrator.schema import Schema, own_objects
 
 
 class NotReadableError(MigratorError):
@@ -32,12 +32,14 @@ class NotReadableError(MigratorError):
 class Status:
     """`applied` are the migrations that the database has, each with its promotion where the ledger kept one.
 
-    `version` is None where nothing tells it: then nothing is known of `applied` and `pending` either. `plan` is what a
+    `version` is None where nothing tells it: then nothing is known of `applied` and `pending` either. `schema` is None
+    where it could not be read. `plan` is what a
     run would do; None where nothing is pending, or where a run would be refused (`refusal`). `forecast` is None without
     a plan, and where no estimate can be made.
     """
 
     database: Path
+    schema: Schema | None = None
     version: int | None = None
     applied: tuple[tuple[Migration, Promotion | None], ...] = ()
     pending: tuple[Migration, ...] = ()
@@ -119,6 +121,7 @@ def _read(
 ) -> Status:
     """Adds what the ledger and the schema say to what was seen from `outside`."""
     schema = read_state(connection, application).schema
+    outside = replace(outside, schema=schema)
     drift = (*outside.drift, *_leftovers(connection, run))
     try:
         ledger = read_promotions(connection, application.name)

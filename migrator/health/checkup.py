@@ -89,12 +89,14 @@ def check(
     *,
     max_lock_ms: float = MAX_LOCK_MS,
     accept_speed: bool = False,
+    source: Path | None = None,
     timeout_s: float = LOCK_TIMEOUT_S,
 ) -> Health:
     """Checks `database` (a real path) without writing to it: file, schema, ledger, tools and their speed.
 
     The snapshot is in a folder of its own in `folder` while the check lasts. Speed is judged against `history`, the
-    latest check last; with `accept_speed` a slowdown is a finding. A fault is in what is returned, never raised.
+    latest check last; with `accept_speed` a slowdown is a finding. `source` is the application's, where it is to be
+    asked which tables it would make. A fault is in what is returned, never raised.
     """
     at, started = datetime.now(UTC).replace(microsecond=0), time.monotonic()
     noted: list[Finding] = []
@@ -104,7 +106,7 @@ def check(
         with private_folder(folder, FOLDER_PREFIX, database) as private:
             path = private / _SNAPSHOT_NAME
             take_snapshot(database, path, max_lock_ms, timeout_s)
-            looked = _look(path, application, history, accept_speed)
+            looked = _look(path, application, history, accept_speed, source)
     except MigratorError as error:
         noted.append(Fault("not_checked", str(error)))
     except sqlite3.Error as error:
@@ -168,7 +170,9 @@ def _about_runs(database: Path, runs: set[Run], own: Sequence[str]) -> Iterator[
         )
 
 
-def _look(path: Path, application: Application, history: Sequence[Check], accept_speed: bool) -> _Looked:
+def _look(
+    path: Path, application: Application, history: Sequence[Check], accept_speed: bool, source: Path | None
+) -> _Looked:
     """What cannot be read in a damaged file is not tried."""
     size = path.stat().st_size
     with opened(path, read_only=True) as connection:
@@ -185,4 +189,9 @@ def _look(path: Path, application: Application, history: Sequence[Check], accept
             for key, count in foreign_key_violations(connection).items()
         )
     tools, noted = check_tools(path, path.parent, application, history, verdict.version or 0, accept_speed)
+    if source is not None and verdict.version is not None:
+        # Reading source costs an import that only this needs.
+        from migrator.health.source_verdict import judge_source
+
+        noted = (*noted, *judge_source(source, state.schema, application, verdict.version))
     return _Looked(size, verdict.version, state.schema.fingerprint, rows, tools, (*verdict.noted, *noted, *broken), own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from migrator.source.containers import bind, elements
 from migrator.source.evaluation import Evaluation
 from migrator.source.path import RUNNERS, Path, Run, bound_arguments, last_name, parameters_in
 from migrator.source.values import Function, Items, Pairs, Runner, Value, Ways, is_known
@@ -56,7 +57,7 @@ class Calls:
                 path.assign(argument.arg, self._evaluation.not_known(scope))
         else:
             for loop in scope.generators:
-                self._evaluation.bind(loop.target, self._evaluation.elements(loop.iter, path), path)
+                bind(self._evaluation, loop.target, elements(self._evaluation, loop.iter, path), path)
         return path
 
     def _called(self, node: ast.Call, path: Path) -> None:

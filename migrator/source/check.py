@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.ddl import canonical
+from migrator.ddl import canonical, folded
 from migrator.schema import Schema
-from migrator.source.compiling import NAMES_NOTHING, Compiler, alteration, first_word
+from migrator.source.compiling import Compiler
 from migrator.source.findings import Judged, Level, Side, SourceFinding
 from migrator.source.holes import Verdict
+from migrator.source.kinds import NAMES_NOTHING, alteration, first_word
 from migrator.source.memory import Memory, made_name
 from migrator.source.statements import FoundStatement, NotChecked, find_statements, sql_of
 from migrator.source.tables import CreatedTable, SourceTable, created_tables, recreated, source_tables
@@ -21,6 +22,7 @@ _MAKES = re.compile(r"CREATE\s+(?:TEMP\s+|TEMPORARY\s+|VIRTUAL\s+|UNIQUE\s+)?(TA
 _MADE_ORDER = ("TABLE", "VIEW", "INDEX")
 MADE_TWICE, MADE_OTHERWISE = "table-made-twice", "table-made-otherwise"
 DIFFERS, OLD_SCHEMA = "table-differs", "old-schema"
+_OTHER_FORMS = frozenset({MADE_OTHERWISE, DIFFERS, OLD_SCHEMA})
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,28 @@ class SourceCheck:
         """The findings that fail when they are run."""
         return tuple(f for f in self.findings if f.level == "error")
 
+    @property
+    def mismatches(self) -> tuple[SourceFinding, ...]:
+        """What fails with the schema as it will be, and every table that is made in another form: what must change.
+
+        Nothing that the pending migration mends, nothing that only looks like SQL, and no table that is merely made
+        twice in one form.
+        """
+        return tuple(f for f in self.findings if not f.is_mended and (f.level == "error" or f.code in _OTHER_FORMS))
+
 
 def check_source(
-    folder: Path, now: Schema, planned: Schema | None = None, own_tables: Collection[str] = ()
+    folder: Path,
+    now: Schema,
+    planned: Schema | None = None,
+    own_tables: Collection[str] = (),
+    migrated_tables: Collection[str] = (),
 ) -> SourceCheck:
     """Compiles every SQL statement of the source below `folder` against both schemas; none is run, there is no row.
 
-    `planned` is the schema after what is pending, None where nothing is. `own_tables` are this tool's. A table that
-    the source itself makes and the schema lacks counts as there. Raises RefusedError where `folder` is none.
+    `planned` is the schema after what is pending, None where nothing is. `own_tables` are this tool's,
+    `migrated_tables` those that a migration in force has changed. A table that the source itself makes and the schema
+    lacks counts as there. Raises RefusedError where `folder` is none or holds no Python source.
     """
     found = find_statements(folder)
     schemas: dict[Side, Schema] = {"now": now} if planned is None else {"before": now, "after": planned}
@@ -62,11 +78,18 @@ def check_source(
     judged = Judged(found.files, _verdicts(concerned, schemas, own_tables))
     created = created_tables(found.statements)
     tables = source_tables(created)
-    findings = [*judged.findings(), *_duplicates(tables), *_differing(created, schemas)]
+    settled = [each for each in created if each.altered_at is None]
+    differing = _differing(settled, schemas, {folded(name) for name in migrated_tables})
+    findings = [*judged.findings(), *_duplicates(tables), *differing]
+    unknown = (
+        NotChecked(c.place, f"CREATE TABLE {c.text.name}", f"it is not compared, because {c.altered_at} alters it")
+        for c in created
+        if c.altered_at is not None and any(schema.table(c.text.name) for schema in schemas.values())
+    )
     return SourceCheck(
         folder, len(found.files), len(found.statements), judged.compiled, len(found.statements) - len(concerned),
         tuple(sorted(findings, key=lambda f: (f.place, f.code, f.message))),
-        tuple(sorted({*found.not_checked, *judged.not_checked()}, key=lambda n: (n.place, n.shown, n.why))),
+        tuple(sorted({*found.not_checked, *judged.not_checked(), *unknown}, key=lambda n: (n.place, n.shown, n.why))),
         found.skipped, tables, created,
     )  # fmt: skip
 
@@ -102,17 +125,25 @@ def _duplicates(tables: Iterable[SourceTable]) -> Iterator[SourceFinding]:
                 yield SourceFinding(MADE_TWICE, "warning", place, message)
 
 
-def _differing(created: Collection[CreatedTable], schemas: Mapping[Side, Schema]) -> Iterator[SourceFinding]:
+def _differing(
+    created: Collection[CreatedTable], schemas: Mapping[Side, Schema], migrated: Collection[str]
+) -> Iterator[SourceFinding]:
     """Where the source would make another table on a new file than the database has, or is to have."""
-    before, after = schemas.get("before"), schemas.get("after")
+    differing = {side: dict(recreated(created, schema)) for side, schema in schemas.items()}
     merged: dict[tuple[CreatedTable, str, tuple[str, ...]], list[Side]] = {}
     for side, schema in schemas.items():
-        for each, what in recreated(created, schema):
+        for each, what in differing[side].items():
+            if side == "before" and differing["after"].get(each, what) != what:
+                # The migration mends nothing of it: it differs afterwards too, in another way.
+                continue
             name = each.text.name
-            migrated = side == "after" and before and after and _text(before, name) != _text(after, name)
-            merged.setdefault((each, OLD_SCHEMA if migrated else DIFFERS, what), []).append(side)
+            is_migrated = folded(name) in migrated or (
+                side == "after" and _text(schemas["before"], name) != _text(schema, name)
+            )
+            merged.setdefault((each, OLD_SCHEMA if is_migrated else DIFFERS, what), []).append(side)
     for (each, code, what), sides in merged.items():
-        message = f"CREATE TABLE {each.text.name} makes another table than the database's: it {', '.join(what)}"
+        other = "migrated one" if code == OLD_SCHEMA else "database's"
+        message = f"CREATE TABLE {each.text.name} makes another table than the {other}: it {', '.join(what)}"
         level: Level = "error" if code == OLD_SCHEMA and each.is_run else "warning"
         yield SourceFinding(code, level, each.place, message, tuple(sides))
 

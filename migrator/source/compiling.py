@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from migrator.ddl import folded, tokens, words
 from migrator.schema import Schema
 from migrator.source.holes import Verdict, judged_with_holes, lacked_name
+from migrator.source.kinds import first_word
 from migrator.source.memory import Memory, made_name
 from migrator.source.statements import FoundStatement, is_hole, sql_of
 
@@ -19,8 +19,6 @@ _STATEMENTS = frozenset({
 })  # fmt: skip
 """sqlite.org/lang.html"""
 _MOST_FAULTS = 100
-NAMES_NOTHING = frozenset({"pragma", "attach", "detach"})
-"""Not compiled: SQLite carries some of them out while it compiles them, and none fails for a table that lacks."""
 _REGISTERED = re.compile(r"no such (function|collation sequence|module)\b|unsafe use of")
 _INTERNAL = re.compile(r"may not be modified|may not be (?:altered|indexed|dropped)")
 _THERE_ALREADY = re.compile(r"already exists|duplicate column name|there is already ")
@@ -107,44 +105,6 @@ class Compiler:
                 return
             sql, fault = following
             yield fault
-
-
-def first_word(statement: FoundStatement) -> str:
-    """The statement's first word in lower case; "" where it begins otherwise."""
-    return next((token.keyword or "" for token in tokens(sql_of(statement.text))), "")
-
-
-@dataclass(frozen=True)
-class Alteration:
-    """An ALTER TABLE; `added` is the column that it adds, "" where it does something else."""
-
-    table: str
-    added: str
-
-
-def alteration(statement: FoundStatement) -> Alteration | None:
-    """What an ALTER TABLE does; None for any other statement."""
-    found = list(tokens(sql_of(statement.text)))
-    if [token.keyword for token in found[:2]] != ["alter", "table"] or len(found) < 5:
-        return None
-    table, following = (found[4], found[5:]) if found[3].text == "." else (found[2], found[3:])
-    added = [token for token in following[:3] if token.keyword not in ("add", "column")]
-    adds = bool(following) and following[0].keyword == "add" and bool(added)
-    return Alteration(table.name or "", (added[0].name or "") if adds else "")
-
-
-def names_no_columns(statement: FoundStatement) -> bool:
-    """Whether it is an INSERT of values by their position alone."""
-    found = list(tokens(sql_of(statement.text)))
-    keywords = [token.keyword for token in found]
-    if keywords[:1] not in (["insert"], ["replace"]) or "into" not in keywords:
-        return False
-    after = found[keywords.index("into") + 2 :]
-    if after and after[0].text == ".":
-        after = after[2:]
-    if after and after[0].keyword == "as":
-        after = after[2:]
-    return bool(after) and after[0].keyword in ("values", "select", "with")
 
 
 def _without(sql: str, column: str, stand_in: str) -> str:

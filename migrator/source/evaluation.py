@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from migrator.ddl import folded
 from migrator.source import strings
 from migrator.source.branching import asked_by, asking, outcome
+from migrator.source.containers import comprehended, items_of, pairs_of, subscripted
 from migrator.source.path import RUNNERS, Path, bound_arguments, last_name, place_of
 from migrator.source.tree import SourceFile
 from migrator.source.values import (
     Class,
     Function,
     Instance,
-    Items,
     Literal,
     Module,
     Number,
@@ -107,13 +107,13 @@ class Evaluation:
             case ast.Await(value=value):
                 return self.ways(value, path)
             case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
-                return self._items(node, elements, path)
+                return items_of(self, node, elements, path)
             case ast.Dict():
-                return self._pairs(node, path)
+                return pairs_of(self, node, path)
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
-                return self._comprehension(node, path)
+                return comprehended(self, node, path)
             case ast.Subscript():
-                return self._subscript(node, path)
+                return subscripted(self, node, path)
             case ast.Call():
                 return self._call(node, path)
         return self.not_known(node)
@@ -180,92 +180,6 @@ class Evaluation:
         if not ways and attr in RUNNERS:
             ways = (Runner(attr),)
         return ways or self.not_known(node, "is set at run time")
-
-    def _items(self, node: ast.expr, elements: Iterable[ast.expr], path: Path) -> Ways:
-        found: Ways = (Items(()),)
-        for element in elements:
-            if isinstance(element, ast.Starred):
-                ways = self.ways(element.value, path)
-            else:
-                ways = tuple(Items((way,)) for way in self.ways(element, path))
-            found = self.made(node, found, ways, strings.plus)
-        return found
-
-    def _pairs(self, node: ast.Dict, path: Path) -> Ways:
-        found: Ways = (Pairs(()),)
-        for key, value in zip(node.keys, node.values, strict=True):
-            ways = self.ways(value, path)
-            if isinstance(key, ast.Constant):
-                ways = tuple(Pairs(((str(key.value), way),)) for way in ways)
-            elif key is not None:
-                return self.not_known(node)
-            found = self.made(node, found, ways, strings.plus)
-        return found
-
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, path: Path) -> Ways:
-        loop = node.generators[0]
-        source = self.ways(loop.iter, path)
-        only = source[0] if len(source) == 1 else None
-        if len(node.generators) > 1 or loop.ifs or not isinstance(only, Items):
-            return self.not_known(node)
-        inner = path.fork()
-        found: Ways = (Items(()),)
-        for element in only.elements:
-            self.bind(loop.target, (element,), inner)
-            each = tuple(Items((way,)) for way in self.ways(node.elt, inner))
-            found = self.made(node, found, each, strings.plus)
-        return found
-
-    def elements(self, node: ast.expr, path: Path) -> Ways:
-        """What one element of `node` may be."""
-        found: list[Value] = []
-        for way in self.ways(node, path):
-            if isinstance(way, Items):
-                found.extend(way.elements)
-            elif isinstance(way, Pairs):
-                found.extend(Text((Literal(key, self.place(node)),)) for key, _ in way.items)
-            else:
-                found.extend(self.not_known(node, "yields what only a run knows"))
-        return bounded(found)
-
-    def bind(self, target: ast.expr, ways: Ways, path: Path) -> None:
-        """Gives the names in `target` their values; of a tuple, one by one where it has as many."""
-        match target:
-            case ast.Name(id=name):
-                path.assign(name, ways)
-            case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                for index, one in enumerate(targets):
-                    alike = [w for w in ways if isinstance(w, Items) and len(w.elements) == len(targets)]
-                    each = bounded(w.elements[index] for w in alike)
-                    self.bind(one, each if len(alike) == len(ways) else self.not_known(one, "is unpacked"), path)
-            case ast.Starred(value=value):
-                self.bind(value, self.not_known(value, "is unpacked"), path)
-            case ast.Subscript(value=ast.Name(id=name)):
-                path.assign(name, self.not_known(target, "is changed at run time"))
-
-    def _subscript(self, node: ast.Subscript, path: Path) -> Ways:
-        owners = self.ways(node.value, path)
-        if not isinstance(node.slice, ast.Slice):
-            keys = self.ways(node.slice, path)
-            return bounded(way for owner in owners for key in keys for way in self._element(node, owner, key))
-        upper = self.ways(node.slice.upper, path) if node.slice.upper is not None else ()
-        cut = [w.value for w in upper if isinstance(w, Number) and isinstance(w.value, int) and w.value < 0]
-        if node.slice.lower is not None or len(cut) != 1:
-            return self.not_known(node)
-        return bounded(
-            (isinstance(way, Text) and strings.without_end(way, -cut[0])) or self.not_known(node)[0] for way in owners
-        )
-
-    def _element(self, node: ast.expr, owner: Value, key: Value) -> Ways:
-        """The element where the key is known, else every one."""
-        wanted = key.plain if isinstance(key, Text) else key.value if isinstance(key, Number) else None
-        if isinstance(owner, Pairs) and owner.items:
-            known = dict(owner.items)
-            return (known[str(wanted)],) if str(wanted) in known else tuple(known.values())
-        if isinstance(owner, Items) and owner.elements:
-            fits = isinstance(wanted, int) and -len(owner.elements) <= wanted < len(owner.elements)
-            return (owner.elements[wanted],) if isinstance(wanted, int) and fits else owner.elements
-        return self.not_known(node)
 
     def _call(self, node: ast.Call, path: Path) -> Ways:
         name = last_name(node.func)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
 from migrator.ddl import folded
-from migrator.source.compiling import alteration, names_no_columns
 from migrator.source.holes import Verdict, lacked_name
+from migrator.source.kinds import alteration, names_no_columns
 from migrator.source.memory import is_syntax
 from migrator.source.statements import FoundStatement, NotChecked
 from migrator.source.tree import SourceFile
@@ -43,6 +43,11 @@ class SourceFinding:
     statement: str = ""
     end_column: int = 0
     run_at: tuple[Place, ...] = ()
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether the pending migration mends it."""
+        return self.sides == ("before",)
 
     def __str__(self) -> str:
         when = f" ({' and '.join(self.sides)})" if self.sides else ""

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sqlite3
+import stat
 import tempfile
 import tokenize
 from collections.abc import Iterator
@@ -31,19 +32,32 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True)
 class Rewriting:
-    """`before` and `after` are the bytes of `file`; `tables` those whose statements change."""
+    """`before` and `after` are the bytes of `file`. `made` are the tables of the schema that it makes, `tables` those
+    whose statements change."""
 
     file: Path
     encoding: str
     before: bytes
     after: bytes
+    made: tuple[str, ...]
     tables: tuple[str, ...]
 
     @property
     def diff(self) -> str:
         """A unified diff, with the line ends of the file; empty where nothing changes."""
         old, new = (_lines(text.decode(self.encoding)) for text in (self.before, self.after))
-        return "".join(difflib.unified_diff(old, new, f"a/{self.file.name}", f"b/{self.file.name}"))
+        name = self.file.as_posix().lstrip("/")
+        return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
+
+
+@dataclass(frozen=True)
+class _Met:
+    """A CREATE TABLE of the file. `new` is what is to stand from `start` to `end` of its text; None where it stays."""
+
+    table: str
+    start: int = 0
+    end: int = 0
+    new: str | None = None
 
 
 def rewritten(file: Path, schema: Schema) -> Rewriting:
@@ -51,7 +65,8 @@ def rewritten(file: Path, schema: Schema) -> Rewriting:
 
     Writes nothing. In a statement the entries that mean the same keep their text and comments; quotes, indentation,
     IF NOT EXISTS and what stands round the statement stay. Raises RefusedError, with file and line, where such a
-    statement is not one plain string literal or cannot be spelled in it, and where the file is no Python source.
+    statement is not one plain string literal or cannot be spelled in it, and where the file is no Python source or
+    makes no table of the schema.
     """
     before = _read(file)
     encoding = _encoding(file, before)
@@ -63,16 +78,22 @@ def rewritten(file: Path, schema: Schema) -> Rewriting:
     if text.encode(encoding) != before:
         raise RefusedError(f"{file} cannot be written back byte for byte in its encoding {encoding}")
     try:
-        edits = list(_edits(file, text, tree, schema))
+        met = list(_met(file, text, tree, schema))
     except RecursionError as error:
         raise RefusedError(f"{file} has an expression that is nested too deeply") from error
-    for start, end, new, _ in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
+    if not met:
+        raise RefusedError(
+            f"{file} has no CREATE TABLE of a table in the database", "--source DIR names the files that make them"
+        )
+    changing = [(m, m.new) for m in met if m.new is not None]
+    for each, new in sorted(changing, key=lambda pair: -pair[0].start):
+        text = text[: each.start] + new + text[each.end :]
     try:
         after = text.encode(encoding)
     except UnicodeEncodeError as error:
         raise RefusedError(f"{file} is encoded in {encoding}, which cannot spell the new schema ({error})") from error
-    found = Rewriting(file, encoding, before, after, tuple(dict.fromkeys(name for *_, name in edits)))
+    made, tables = (tuple(dict.fromkeys(m.table for m in each)) for each in (met, [m for m, _ in changing]))
+    found = Rewriting(file, encoding, before, after, made, tables)
     _check(found, schema)
     return found
 
@@ -106,6 +127,9 @@ def apply(rewriting: Rewriting) -> None:
 
 def _read(file: Path) -> bytes:
     try:
+        # Reading a pipe would wait for its other end.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise RefusedError(f"{file} is no ordinary file", "give the path of a Python source file")
         return file.read_bytes()
     except OSError as error:
         raise RefusedError(
@@ -126,8 +150,8 @@ def _lines(text: str) -> list[str]:
     return [text[a:b] for a, b in pairwise(ends) if a < b]
 
 
-def _edits(file: Path, text: str, tree: ast.Module, schema: Schema) -> Iterator[tuple[int, int, str, str]]:
-    """Start and end in `text`, what is to stand there, and the table, for each statement that differs."""
+def _met(file: Path, text: str, tree: ast.Module, schema: Schema) -> Iterator[_Met]:
+    """Each CREATE TABLE of a table that the schema has."""
     lines = _lines(text)
     starts = [0, *accumulate(map(len, lines))]
     for node in _strings(tree):
@@ -137,17 +161,20 @@ def _edits(file: Path, text: str, tree: ast.Module, schema: Schema) -> Iterator[
         source = text[start : starts[last_line] + _letters(lines[last_line], node.end_col_offset or 0)]
         found = _LITERAL.fullmatch(source)
         if found is None or not isinstance(node, ast.Constant) or _BREAK.sub("\n", found["body"]) != node.value:
-            _refuse_differing(where, node, schema)
+            yield from _not_to_change(where, node, schema)
             continue
         for first, last in _statements(found["body"]):
             statement = found["body"][first:last]
             pair = _pair(statement, where, schema)
-            if pair is not None and differences(*pair):
+            if pair is None:
+                continue
+            new = None
+            if differences(*pair):
                 try:
                     new = _escaped(aligned(statement, pair[1]), found, where)
                 except DdlError as error:
                     raise RefusedError(f"{where}: {error.fault}", "change it by hand") from error
-                yield start + found.start("body") + first, start + found.start("body") + last, new, pair[1].name
+            yield _Met(pair[1].name, start + found.start("body") + first, start + found.start("body") + last, new)
 
 
 def _letters(line: str, utf8_bytes: int) -> int:
@@ -199,8 +226,9 @@ def _pair(statement: str, where: str, schema: Schema) -> tuple[TableText, TableT
         raise RefusedError(f"{where}: {error.fault}", "change it by hand") from error
 
 
-def _refuse_differing(where: str, node: ast.expr, schema: Schema) -> None:
-    """Raises RefusedError unless the string, which is no plain literal, makes only tables as the schema has them."""
+def _not_to_change(where: str, node: ast.expr, schema: Schema) -> Iterator[_Met]:
+    """The tables that a string makes which is no plain literal. Raises RefusedError where one is not as the schema has
+    it."""
     refused = RefusedError(
         f"{where}: this CREATE TABLE is no plain string (an f-string, a sum, or with escapes)",
         "make it one string, or change it by hand",
@@ -208,8 +236,10 @@ def _refuse_differing(where: str, node: ast.expr, schema: Schema) -> None:
     whole = _constant(node)
     if whole is not None:
         pairs = [_pair(whole[first:last], where, schema) for first, last in _statements(whole)]
-        if any(pair is not None and differences(*pair) for pair in pairs):
-            raise refused
+        for pair in (pair for pair in pairs if pair is not None):
+            if differences(*pair):
+                raise refused
+            yield _Met(pair[1].name)
         return
     parts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     for found in (found for part in parts for found in _CREATE.finditer(part)):
@@ -253,10 +283,8 @@ def _check(rewriting: Rewriting, schema: Schema) -> None:
     """Raises RefusedError unless the new text is Python whose statements are those of the schema."""
     text = rewriting.after.decode(rewriting.encoding)
     try:
-        left = list(_edits(rewriting.file, text, parsed(text), schema))
+        left = [m.table for m in _met(rewriting.file, text, parsed(text), schema) if m.new is not None]
     except SyntaxError as error:
         raise RefusedError(f"the new text of {rewriting.file} is no Python ({error})", "change it by hand") from error
     if left:
-        raise RefusedError(
-            f"the statement of table {left[0][3]} in {rewriting.file} stays another", "change it by hand"
-        )
+        raise RefusedError(f"the statement of table {left[0]} in {rewriting.file} stays another", "change it by hand")

@@ -5,6 +5,7 @@ docs.oasis-open.org/sarif/sarif/v2.1.0
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 from migrator.source.check import SourceCheck
@@ -14,6 +15,8 @@ from migrator.source.values import Place
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 NOT_CHECKED = "not-checked"
+_ROOT = "%SRCROOT%"
+"""What others call the root of the repository too; the reader knows where that is."""
 RULES = {
     "no-such-column": "A statement names a column that its table does not have.",
     "no-such-table": "A statement names a table that the database does not have.",
@@ -24,14 +27,20 @@ RULES = {
     "table-made-twice": "A table is made in more than one place.",
     "table-made-otherwise": "Two places make a table in different forms.",
     "table-differs": "The source makes a table otherwise than the database has it.",
-    "old-schema": "On a new file the application would make a table as it was before the migration.",
+    "old-schema": "On a new file the application would not make a table as it was migrated.",
     NOT_CHECKED: "Of a statement nothing can be said without running it.",
 }
 
 
-def to_sarif(check: SourceCheck, tool: str) -> dict[str, object]:
-    """One run of `tool` as a JSON object; paths are relative to the folder, lines and columns counted from 1."""
+def to_sarif(check: SourceCheck, tool: str, root: Path) -> dict[str, object]:
+    """One run of `tool` as a JSON object; lines and columns are counted from 1.
+
+    Paths are relative to `root`, for the readers of reviews take them from the root of the repository; those of a
+    source outside of `root` are absolute. What the pending migration mends is a note.
+    """
     rules = [{"id": code, "shortDescription": {"text": text}} for code, text in RULES.items()]
+    folder = check.folder.resolve()
+    results = [*map(_of_finding, check.findings), *map(_of_not_checked, check.not_checked)]
     return {
         "$schema": SCHEMA_URI,
         "version": "2.1.0",
@@ -39,33 +48,41 @@ def to_sarif(check: SourceCheck, tool: str) -> dict[str, object]:
             {
                 "tool": {"driver": {"name": tool, "rules": rules}},
                 "columnKind": "unicodeCodePoints",
-                "originalUriBaseIds": {"SOURCE": {"description": {"text": "the folder that was checked"}}},
-                "results": [*map(_of_finding, check.findings), *map(_of_not_checked, check.not_checked)],
+                "results": [_result(folder, root.resolve(), *result) for result in results],
             }
         ],
     }
 
 
-def _of_finding(finding: SourceFinding) -> dict[str, object]:
-    when = f" ({' and '.join(finding.sides)})" if finding.sides else ""
-    statement = f": {finding.statement}" if finding.statement else ""
-    return _result(finding.code, finding.level, finding.message + when + statement, finding.place, finding.end_column)
+_Result = tuple[str, str, str, Place, int]
 
 
-def _of_not_checked(found: NotChecked) -> dict[str, object]:
-    return _result(NOT_CHECKED, "note", f"not checked: {found.shown}: {found.why}", found.place, 0)
+def _of_finding(finding: SourceFinding) -> _Result:
+    when = f" ({' and '.join(finding.sides)}{', mended by the pending migration' if finding.is_mended else ''})"
+    text = finding.message + (when if finding.sides else "") + (f": {finding.statement}" if finding.statement else "")
+    return finding.code, "note" if finding.is_mended else finding.level, text, finding.place, finding.end_column
 
 
-def _result(code: str, level: str, message: str, place: Place, end_column: int) -> dict[str, object]:
+def _of_not_checked(found: NotChecked) -> _Result:
+    return NOT_CHECKED, "note", f"not checked: {found.shown}: {found.why}", found.place, 0
+
+
+def _result(
+    folder: Path, root: Path, code: str, level: str, text: str, place: Place, end_column: int
+) -> dict[str, object]:
     # A region that ends in another line than it starts needs no column at its end: it takes the whole line.
     region = {"startLine": place.line, "startColumn": place.column, "endLine": place.end_line}
     if end_column:
         region["endColumn"] = end_column
-    location = {"uri": quote(place.file), "uriBaseId": "SOURCE"}
+    file = folder / place.file
+    below = file.is_relative_to(root)
+    artifact = (
+        {"uri": quote(file.relative_to(root).as_posix()), "uriBaseId": _ROOT} if below else {"uri": file.as_uri()}
+    )
     return {
         "ruleId": code,
         "ruleIndex": list(RULES).index(code),
         "level": level,
-        "message": {"text": message},
-        "locations": [{"physicalLocation": {"artifactLocation": location, "region": region}}],
+        "message": {"text": text},
+        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
     }

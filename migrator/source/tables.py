@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 
 from migrator.ddl import DdlError, Definition, TableText, canonical, folded, parse_create_table, tokens
 from migrator.schema import Schema
+from migrator.source.kinds import alteration
 from migrator.source.spelling import spelled
 from migrator.source.statements import FoundStatement
 from migrator.source.values import Place
@@ -20,11 +23,13 @@ _CLAUSES = frozenset(
 
 @dataclass(frozen=True)
 class CreatedTable:
-    """A CREATE TABLE of the source; `is_run` is whether a call was seen to run it."""
+    """A CREATE TABLE of the source, with what its ALTER TABLE statements add; `is_run` is whether a call was seen to
+    run it. `altered_at` is one that changes the table otherwise, or in a way that only a run knows."""
 
     place: Place
     text: TableText
     is_run: bool
+    altered_at: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,35 @@ class SourceTable:
 def created_tables(statements: Iterable[FoundStatement]) -> tuple[CreatedTable, ...]:
     """Every CREATE TABLE with a definition list that the source spells out; no virtual and no temporary tables."""
     found: list[CreatedTable] = []
+    added: dict[str, list[str]] = defaultdict(list)
+    altered_at: dict[str, Place] = {}
     for statement in statements:
-        sql = statement.text.plain
+        sql, altered = statement.text.plain, alteration(statement)
+        if altered is not None and statement.is_run:
+            if sql is not None and altered.added:
+                added[folded(altered.table)].append(sql)
+            else:
+                altered_at.setdefault(folded(altered.table), statement.place)
         if sql is not None:
-            try:
+            with suppress(DdlError):
                 found.append(CreatedTable(statement.place, parse_create_table(sql), statement.is_run))
-            except DdlError:
-                continue
+    for index, each in enumerate(found):
+        name = folded(each.text.name)
+        found[index] = replace(each, text=_with(each.text, added[name]), altered_at=altered_at.get(name))
     return tuple(found)
+
+
+def _with(text: TableText, added: Sequence[str]) -> TableText:
+    """The table with the columns that the ALTER TABLE statements `added` give it."""
+    if not added:
+        return text
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for sql in (text.sql, *added):
+            # The source itself expects it to fail where the column is there.
+            with suppress(sqlite3.Error):
+                connection.execute(sql)
+        made = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchone()
+        return text if made is None else parse_create_table(made[0])
 
 
 def source_tables(created: Collection[CreatedTable]) -> tuple[SourceTable, ...]:

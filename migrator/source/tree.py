@@ -50,7 +50,7 @@ def read_tree(folder: Path) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]
     Hidden folders, caches and virtual environments hold no source of the application and are passed over without a
     word. Tests make tables of their own; they are left out and named, like symbolic links (what they lead to is read
     where it lies, or is outside) and files that are too large, no text or no Python.
-    Raises RefusedError where `folder` is none.
+    Raises RefusedError where `folder` is none, or holds no Python file to read.
     """
     if not folder.is_dir():
         raise RefusedError(f"{folder} is no folder", "give the folder of the application's source with --source")
@@ -62,6 +62,9 @@ def read_tree(folder: Path) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]
             files.append(read_file(path, name))
         except UnreadableError as error:
             skipped.append(Skipped(name, error.fault))
+    if not files:
+        left_out = f" (left out: {', '.join(s.name for s in skipped[:3])})" if skipped else ""
+        raise RefusedError(f"{folder} holds no Python source{left_out}", "give the folder of the application's source")
     return tuple(files), tuple(skipped)
 
 

@@ -10,6 +10,7 @@ from migrator.errors import MigratorError
 from migrator.source import strings
 from migrator.source.branching import asked_by, outcome
 from migrator.source.calls import Calls
+from migrator.source.containers import bind, elements
 from migrator.source.evaluation import Evaluation
 from migrator.source.path import Path, joined
 from migrator.source.values import MORE, REPEATED, Class, Instance, Items, Pairs, Text, Value, Ways
@@ -109,9 +110,9 @@ class Walk:
             case ast.Assign(targets=targets, value=value):
                 ways = self.evaluation.ways(value, path)
                 for target in targets:
-                    self.evaluation.bind(target, ways, path)
+                    bind(self.evaluation, target, ways, path)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self.evaluation.bind(target, self.evaluation.ways(value, path), path)
+                bind(self.evaluation, target, self.evaluation.ways(value, path), path)
             case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
                 by = {ast.Add: strings.plus, ast.Mod: strings.percent, ast.Mult: strings.times}.get(type(operator))
                 before, after = self.evaluation.ways(target, path), self.evaluation.ways(value, path)
@@ -163,12 +164,12 @@ class Walk:
         source = self.evaluation.ways(statement.iter, path)
         only = source[0] if len(source) == 1 else None
         if not isinstance(only, Items) or len(only.elements) > _MOST_ROUNDS:
-            self.evaluation.bind(statement.target, self.evaluation.elements(statement.iter, path), path)
+            bind(self.evaluation, statement.target, elements(self.evaluation, statement.iter, path), path)
             return self._loop(statement, path)
         paths, broken = [path], []
         for element in only.elements:
             for way in paths:
-                self.evaluation.bind(statement.target, (element,), way)
+                bind(self.evaluation, statement.target, (element,), way)
             paths, left = self._round(statement.body, paths)
             broken += left
         return self.through(statement.orelse, paths) + broken
@@ -200,7 +201,7 @@ class Walk:
                 found = self.evaluation.ways(item.context_expr, path)
                 own = tuple(way for way in found if isinstance(way, Instance))
                 ways = own or self.evaluation.not_known(item.context_expr)
-                self.evaluation.bind(item.optional_vars, ways, path)
+                bind(self.evaluation, item.optional_vars, ways, path)
         return self.through(statement.body, [path])
 
     def _try(self, statement: ast.Try | ast.TryStar, path: Path) -> list[Path]:

@@ -29,6 +29,7 @@ from migrator.ltmc import LTMC
 from tests.children import running
 from tests.pipeline.programs import ROOT, output_of
 from tests.pipeline.runs import NEWEST, REAL
+from tests.unit.source_trees import CORRECT, SEEDED
 
 KEYS = [
     "database", "healthy", "at", "seconds", "version", "schema_fingerprint", "size_bytes", "rows", "tools", "faults",
@@ -103,6 +104,38 @@ def test_an_un_migrated_database_is_not_because_three_tools_fail(demo: Path) -> 
     assert {t["name"] for t in found["tools"] if t["status"] == "failed"} == {
         "log_code_attempt", "get_code_patterns", "analyze_code_patterns",
     }  # fmt: skip
+
+
+def test_an_application_that_would_make_the_old_table_on_a_new_file_is_a_fault(live: Path) -> None:
+    before = stored(live)
+    code, found = verified(live, "--source", str(SEEDED))
+    assert (code, found["healthy"], codes(found["faults"])) == (1, False, ["old_schema"])
+    file = SEEDED / "database" / "schema.py"
+    assert found["faults"][0]["message"] == (
+        f"on a new file {file}:6 would make CodePatterns otherwise than its migration: it lacks column function_name "
+        f"TEXT and 9 more; python -m flows.check --write-schema {file} shows the change"
+    )
+    assert stored(live) == before
+
+
+def test_an_application_that_makes_the_migrated_table_is_none(live: Path) -> None:
+    code, found = verified(live, "--source", str(CORRECT))
+    assert (code, found["healthy"], found["faults"]) == (0, True, [])
+
+
+def test_what_the_source_does_not_tell_is_said(live: Path, demo: Path) -> None:
+    empty = live.parent / "empty"
+    empty.mkdir()
+    code, found = verified(live, "--source", str(empty))
+    assert (code, codes(found["faults"])) == (1, ["source_not_checked"])
+    (empty / "app.py").write_text("x = 1")
+    code, found = verified(live, "--source", str(empty))
+    (said,) = [f["message"] for f in found["findings"] if f["code"] == "source_not_compared"]
+    assert (code, said.startswith("no CREATE TABLE of "), said.endswith(f" can be read in {empty}")) == (0, True, True)
+    assert "CodePatterns" in said
+    code, found = verified(demo, "--source", str(SEEDED))
+    assert {*codes(found["faults"])} == {"tool_failed"}
+    assert "source_not_compared" in codes(found["findings"])
 
 
 def killed_run(live: Path) -> None:

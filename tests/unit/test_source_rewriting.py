@@ -27,11 +27,12 @@ def rewrite(folder, source, target=NEW):
 
 
 def test_the_plans_third_step_is_a_diff_of_the_statement_alone():
-    found = rewritten(SEEDED / "database" / "schema.py", after())
-    assert found.tables == ("CodePatterns",)
+    file = SEEDED / "database" / "schema.py"
+    found = rewritten(file, after())
+    assert (found.made, found.tables) == (("CodePatterns",), ("CodePatterns",))
     assert found.diff == (
-        "--- a/schema.py\n"
-        "+++ b/schema.py\n"
+        f"--- a{file}\n"
+        f"+++ b{file}\n"
         "@@ -5,13 +5,18 @@\n"
         '     conn.execute("""\n'
         "         CREATE TABLE IF NOT EXISTS CodePatterns (  -- OLD SCHEMA\n"
@@ -219,3 +220,15 @@ def test_statements_of_the_application_become_those_of_the_migration(tmp_path):
     apply(rewritten(file, after()))
     assert rewritten(file, after()).tables == ()
     assert b"vector_id INTEGER UNIQUE" in file.read_bytes()
+
+
+def test_a_file_that_makes_no_table_of_the_database_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match=r"schema\.py has no CREATE TABLE of a table in the database; --source DIR"):
+        rewrite(tmp_path, "c.execute('CREATE TABLE elsewhere (id)')")
+
+
+def test_what_is_no_ordinary_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    for path in (tmp_path, tmp_path / "pipe.py"):
+        with pytest.raises(RefusedError, match="is no ordinary file"):
+            rewritten(path, after())

@@ -44,7 +44,7 @@ def test_before_the_migration_only_the_statements_on_the_migrated_table_fail():
 def test_every_seeded_fault_is_found_at_its_line_on_its_side_and_nothing_else():
     expected = []
     for file, line, mark in marked(SEEDED, "FAULT"):
-        side, message = re.fullmatch(r"(\(\w*\))?: (.*)", mark).groups()
+        side, message = re.fullmatch(r"(\(\w*\))?\[.*?\]: (.*)", mark).groups()
         expected.append((file, line, message, SIDES[side or ""]))
     assert len(expected) >= 50
     assert faults(check_source(SEEDED, before(), after())) == sorted([*expected, *loose()])

@@ -9,7 +9,7 @@ from tests.unit.source_trees import SEEDED, after, before, schema, write
 # Of sarif-schema-2.1.0.json: what must be in each object that is used here, and what may be.
 OBJECTS = {
     "log": ({"version", "runs"}, {"$schema"}),
-    "run": ({"tool"}, {"results", "columnKind", "originalUriBaseIds"}),
+    "run": ({"tool"}, {"results", "columnKind"}),
     "tool": ({"driver"}, set()),
     "driver": ({"name"}, {"rules", "version", "informationUri"}),
     "rule": ({"id"}, {"shortDescription", "fullDescription", "defaultConfiguration", "helpUri"}),
@@ -49,7 +49,8 @@ def check_log(log):
         physical = location["physicalLocation"]
         check_object("physical", physical)
         check_object("artifact", physical["artifactLocation"])
-        assert physical["artifactLocation"]["uriBaseId"] in run["originalUriBaseIds"]
+        absolute = physical["artifactLocation"]["uri"].startswith("file:///")
+        assert ("uriBaseId" in physical["artifactLocation"]) == (not absolute)
         region = physical["region"]
         check_object("region", region)
         assert all(number >= 1 for number in region.values())
@@ -59,7 +60,7 @@ def check_log(log):
 
 def test_every_finding_is_a_result_of_a_known_rule():
     check = check_source(SEEDED, before(), after())
-    run = check_log(json.loads(json.dumps(to_sarif(check, "flows.check"))))
+    run = check_log(json.loads(json.dumps(to_sarif(check, "flows.check", SEEDED))))
     assert len(run["results"]) == len(check.findings) + len(check.not_checked)
     assert {r["ruleId"] for r in run["results"]} <= RULES.keys()
     assert {r["level"] for r in run["results"]} == {"error", "warning", "note"}
@@ -67,7 +68,7 @@ def test_every_finding_is_a_result_of_a_known_rule():
 
 def test_a_result_points_to_the_name_at_fault(tmp_path):
     write(tmp_path, {"my app/größe.py": "\nc.execute('SELECT id, nme FROM t')"})
-    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check"))
+    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check", tmp_path))
     assert run["results"] == [
         {
             "ruleId": "no-such-column",
@@ -77,7 +78,7 @@ def test_a_result_points_to_the_name_at_fault(tmp_path):
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": "my%20app/gr%C3%B6%C3%9Fe.py", "uriBaseId": "SOURCE"},
+                        "artifactLocation": {"uri": "my%20app/gr%C3%B6%C3%9Fe.py", "uriBaseId": "%SRCROOT%"},
                         "region": {"startLine": 2, "startColumn": 23, "endLine": 2, "endColumn": 26},
                     }
                 }
@@ -88,5 +89,31 @@ def test_a_result_points_to_the_name_at_fault(tmp_path):
 
 def test_a_tree_without_a_fault_has_no_result(tmp_path):
     write(tmp_path, {"app.py": "c.execute('SELECT id FROM t')"})
-    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check"))
+    run = check_log(to_sarif(check_source(tmp_path, schema("CREATE TABLE t (id)")), "flows.check", tmp_path))
     assert run["results"] == []
+
+
+def test_paths_are_those_below_the_root_of_the_repository_and_absolute_outside(tmp_path):
+    check = check_source(
+        write(tmp_path / "lib app", {"a.py": "c.execute('SELECT x FROM t')"}), schema("CREATE TABLE t (id)")
+    )
+    artifacts = [
+        check_log(to_sarif(check, "flows.check", root))["results"][0]["locations"][0]["physicalLocation"][
+            "artifactLocation"
+        ]
+        for root in (tmp_path, tmp_path / "other")
+    ]
+    assert artifacts == [
+        {"uri": "lib%20app/a.py", "uriBaseId": "%SRCROOT%"},
+        {"uri": (tmp_path / "lib app" / "a.py").as_uri()},
+    ]
+
+
+def test_what_the_pending_migration_mends_is_a_note(tmp_path):
+    write(tmp_path, {"app.py": "c.execute('SELECT new FROM t')\nc.execute('SELECT old FROM t')"})
+    check = check_source(tmp_path, schema("CREATE TABLE t (old)"), schema("CREATE TABLE t (new)"))
+    results = check_log(to_sarif(check, "flows.check", tmp_path))["results"]
+    assert [(r["level"], r["message"]["text"]) for r in results] == [
+        ("note", "no such column: new (before, mended by the pending migration): SELECT new FROM t"),
+        ("error", "no such column: old (after): SELECT old FROM t"),
+    ]

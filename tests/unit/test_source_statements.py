@@ -369,3 +369,11 @@ def test_nothing_of_the_source_is_run_or_imported(tmp_path):
     assert not (tmp_path / "ran").exists()
     assert "ran" not in sys.modules
     assert "app" not in sys.modules
+
+
+def test_a_folder_without_source_is_refused_with_what_was_left_out(tmp_path):
+    with pytest.raises(RefusedError, match=r"holds no Python source; give the folder of the application's source"):
+        find_statements(tmp_path)
+    write(tmp_path, {"tests/test_app.py": "", "broken.py": "def"})
+    with pytest.raises(RefusedError, match=r"holds no Python source \(left out: tests/, broken\.py\); give"):
+        find_statements(tmp_path)

@@ -128,3 +128,59 @@ def test_virtual_and_temporary_tables_and_copies_are_no_schema(tmp_path):
     assert created(tmp_path, {"a.py": statements}) == ()
     words = schema("CREATE VIRTUAL TABLE words USING fts5(word)")
     assert recreated(created(tmp_path, {"a.py": ["CREATE TABLE words (word)"]}), words) == ()
+
+
+def test_a_column_that_the_source_adds_with_alter_table_is_part_of_its_table(tmp_path):
+    source = """
+def make(c, column):
+    c.execute("CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY KEY, FOREIGN KEY (id) REFERENCES posts)")
+    try:
+        c.execute("ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT ''")
+    except sqlite3.OperationalError:
+        pass
+"""
+    grown = (
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '', FOREIGN KEY (id) REFERENCES posts)"
+    )
+    check = check_source(write(tmp_path, {"app.py": source}), schema(grown))
+    assert check.findings == ()
+    assert [each.text.columns for each in check.created] == [("id", "name")]
+
+
+@pytest.mark.parametrize(
+    "altering", ['f"ALTER TABLE users ADD COLUMN {column}"', '"ALTER TABLE users RENAME TO members"']
+)
+def test_a_table_that_the_source_alters_otherwise_is_not_compared_and_that_is_said(tmp_path, altering):
+    source = f'def make(c, column):\n    c.execute("CREATE TABLE users (id)")\n    c.execute({altering})\n'
+    check = check_source(write(tmp_path, {"app.py": source}), schema(USERS))
+    assert check.findings == ()
+    assert "app.py:2: not checked: CREATE TABLE users: it is not compared, because app.py:3 alters it" in map(
+        str, check.not_checked
+    )
+
+
+def test_a_migrated_table_in_another_form_is_an_old_schema_and_a_mismatch(tmp_path):
+    (tmp_path / "app.py").write_text("c.execute('CREATE TABLE users (id INTEGER PRIMARY KEY)')")
+    (other,) = check_source(tmp_path, schema(USERS)).findings
+    (old,) = check_source(tmp_path, schema(USERS), migrated_tables={"USERS"}).findings
+    assert [(f.code, f.level) for f in (other, old)] == [("table-differs", "warning"), ("old-schema", "error")]
+    assert check_source(tmp_path, schema(USERS)).mismatches == (other,)
+
+
+def test_what_is_merely_made_twice_is_no_mismatch(tmp_path):
+    created(tmp_path, {"a.py": [USERS], "b.py": [USERS]})
+    check = check_source(tmp_path, schema(USERS))
+    assert ([f.code for f in check.findings], check.mismatches) == (["table-made-twice"], ())
+
+
+def test_a_table_that_is_already_as_the_pending_migration_makes_it_is_mended_by_it(tmp_path):
+    created(tmp_path, {"a.py": [USERS]})
+    check = check_source(tmp_path, schema("CREATE TABLE users (id INTEGER PRIMARY KEY)"), schema(USERS))
+    assert [(f.code, f.sides, f.is_mended) for f in check.findings] == [("table-differs", ("before",), True)]
+    assert check.mismatches == ()
+
+
+def test_a_table_that_is_neither_the_old_nor_the_new_one_is_not_called_mended(tmp_path):
+    created(tmp_path, {"a.py": ["CREATE TABLE users (id INTEGER PRIMARY KEY, nick TEXT)"]})
+    check = check_source(tmp_path, schema("CREATE TABLE users (id INTEGER PRIMARY KEY)"), schema(USERS))
+    assert [(f.code, f.sides) for f in check.findings] == [("old-schema", ("after",))]

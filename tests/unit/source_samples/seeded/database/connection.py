@@ -8,12 +8,12 @@ def run(sql, params=()):
 
 
 class Database:
-    # FAULT: no such table: Chats
+    # FAULT[table name in a class attribute]: no such table: Chats
     table = "Chats"
 
     def __init__(self, path):
         self.path = path
-        # FAULT: no such column: sent_at
+        # FAULT[clause in an attribute that __init__ sets]: no such column: sent_at
         self.order = "ORDER BY sent_at DESC"
 
     def fetch(self, sql, params=()):

@@ -15,7 +15,7 @@ def create_tables(conn):
         )
     """)
     conn.execute("CREATE TABLE IF NOT EXISTS ToolCalls (id INTEGER PRIMARY KEY, tool TEXT NOT NULL)")
-    # FAULT: no such column: state
+    # FAULT[CREATE INDEX on a column]: no such column: state
     conn.execute("CREATE INDEX IF NOT EXISTS by_state ON Todos (state)")
-    # FAULT: near ",": syntax error
+    # FAULT[CREATE TABLE that SQLite cannot read]: near ",": syntax error
     conn.execute("CREATE TABLE IF NOT EXISTS Broken (id INTEGER PRIMARY KEY,, x)")

@@ -7,7 +7,7 @@ from database.connection import Database, run
 
 
 class ChatService:
-    # FAULT: no such column: text
+    # FAULT[class constant made of a class constant]: no such column: text
     COLUMNS = "id, role, text"
     BY_TOOL = f"SELECT {COLUMNS} FROM ChatHistory WHERE source_tool = ?"
 
@@ -19,7 +19,7 @@ class ChatService:
 
     def log(self, row):
         self.db.fetch(
-            # FAULT: table ChatHistory has no column named conversation
+            # FAULT[INSERT through a method that runs SQL]: table ChatHistory has no column named conversation
             "INSERT INTO ChatHistory (conversation, role) VALUES (?, ?)",
             row,
         )
@@ -29,13 +29,13 @@ class ChatService:
             dedent("""
                 SELECT source_tool, COUNT(*)
                 FROM ChatHistory
-                GROUP BY source -- FAULT: no such column: source
+                GROUP BY source -- FAULT[GROUP BY in a dedented triple-quoted string]: no such column: source
             """)
         )
 
 
 def conversations(tool):
-    # FAULT: no such column: tool
+    # FAULT[function of another module that runs SQL]: no such column: tool
     return run("SELECT conversation_id FROM ChatHistory WHERE tool = ?", (tool,))
 
 
@@ -45,7 +45,7 @@ def create_indexes(conn):
 
 
 def remember(conn, rows):
-    # FAULT: table ChatHistory has no column named contents
+    # FAULT[+= in a loop and rstrip]: table ChatHistory has no column named contents
     script = "INSERT INTO ChatHistory (role, contents) VALUES "
     for _ in rows:
         script += "(?, ?),"

@@ -7,7 +7,7 @@ def messages(conn, chunk_id):
     return conn.execute(
         """SELECT cl.message_id, ch.role
            FROM ContextLinks cl JOIN ChatHistory AS ch ON cl.message_id = ch.id
-           WHERE cl.chunk -- FAULT: no such column: cl.chunk
+           WHERE cl.chunk -- FAULT[JOIN in a triple-quoted string]: no such column: cl.chunk
                = ?""",
         (chunk_id,),
     ).fetchall()
@@ -17,7 +17,7 @@ def statistics(conn):
     return conn.execute("""
         WITH used AS (
             SELECT chunk_id, COUNT(*) AS n
-            FROM Context_Links -- FAULT: no such table: Context_Links
+            FROM Context_Links -- FAULT[WITH]: no such table: Context_Links
             GROUP BY chunk_id
         )
         SELECT chunk_id, n FROM used ORDER BY n DESC
@@ -26,7 +26,7 @@ def statistics(conn):
 
 async def links(conn, message_id):
     async with conn.execute(
-        # FAULT: no such column: link
+        # FAULT[async with]: no such column: link
         "SELECT link FROM ContextLinks WHERE message_id = ?",
         (message_id,),
     ) as cursor:
@@ -34,22 +34,22 @@ async def links(conn, message_id):
 
 
 async def newest(conn):
-    # FAULT: no such column: at
+    # FAULT[await of execute_fetchall]: no such column: at
     return await conn.execute_fetchall("SELECT MAX(at) FROM ChatHistory")
 
 
 async def in_a_thread(conn):
-    # FAULT: no such table: Links
+    # FAULT[execute passed to a thread]: no such table: Links
     return await asyncio.to_thread(conn.execute, "SELECT COUNT(*) FROM Links")
 
 
 def count(conn, table):
-    # FAULT(after): no such column: language, whatever the table
+    # FAULT(after)[table that only a run knows]: no such column: language, whatever the table
     return conn.execute(f"SELECT COUNT(*) FROM {table} WHERE language = ?").fetchone()[0]
 
 
 def clear(conn):
     execute = conn.execute
-    # FAULT: no such table: Summarys
+    # FAULT[execute under another name, in a loop over names]: no such table: Summarys
     for table in ("ContextLinks", "Summarys"):
         execute("DELETE FROM " + table)

@@ -9,7 +9,7 @@ def add_todo(conn, row):
 
 
 def list_todos(conn, status, limit):
-    # FAULT: no such column: done
+    # FAULT[clause chosen by a conditional expression]: no such column: done
     where = "WHERE done = 0" if status == "pending" else ""
     return conn.execute(f"SELECT * FROM Todos {where} LIMIT ?", (limit,)).fetchall()
 
@@ -24,12 +24,12 @@ def search(conn, word):
 
 
 def _search(kind):
-    # FAULT: no such column: details
+    # FAULT[walrus of a function that returns an f-string]: no such column: details
     return f"SELECT id FROM {kind} WHERE title LIKE :word OR details LIKE :word"
 
 
 def complete(conn, todo_id):
-    # FAULT: no such column: complete
+    # FAULT[percent formatting of a column name]: no such column: complete
     conn.execute("UPDATE Todos SET %s = 1 WHERE id = ?" % "complete", (todo_id,))
 
 
@@ -39,6 +39,6 @@ def maintain(conn):
 
 def two_at_once(conn):
     conn.execute(
-        # FAULT(): You can only execute one statement at a time.
+        # FAULT()[two statements in one execute]: You can only execute one statement at a time.
         "SELECT id FROM Todos; SELECT title FROM Todos"
     )

@@ -6,15 +6,15 @@ import pandas as pd
 def frame(conn, kind):
     match kind:
         case "chats":
-            # FAULT: no such column: channel
+            # FAULT[pandas.read_sql after match]: no such column: channel
             sql = "SELECT role, channel FROM ChatHistory"
         case _:
-            # FAULT: no such column: added_at
+            # FAULT[pandas.read_sql after the default of match]: no such column: added_at
             sql = "SELECT type, added_at FROM Resources"
     return pd.read_sql(sql, conn)
 
 
-# FAULT: no such table: Chunks
+# FAULT[UNION joined from a list of tables, passed by name]: no such table: Chunks
 TABLES = ["Resources", "Chunks"]
 
 
@@ -24,16 +24,16 @@ def sizes(conn):
 
 
 def summaries(conn, model=None):
-    # FAULT: no such column: s.summary
+    # FAULT[list of lines]: no such column: s.summary
     query = ["SELECT s.summary", "FROM Summaries s"]
     if model:
-        # FAULT: no such column: s.model_name
+        # FAULT[line appended after an if]: no such column: s.model_name
         query.append("WHERE s.model_name = ?")
     return conn.execute("\n".join(query)).fetchall()
 
 
 def columns(conn):
-    # FAULT: no such column: kind
+    # FAULT[execute in a lambda, on sqlite_master]: no such column: kind
     return lambda: conn.execute("SELECT name FROM sqlite_master WHERE kind = 'table'")
 
 

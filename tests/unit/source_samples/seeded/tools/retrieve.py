@@ -2,7 +2,7 @@
 
 from database.queries import CHUNKS
 
-# FAULT: no such column: zeta
+# FAULT[tuple of columns, joined]: no such column: zeta
 WEIGHTS = ("alpha", "beta", "zeta")
 
 
@@ -30,21 +30,21 @@ def retrieve(conn, vector_id):
 
 def archived(conn):
     return conn.execute(
-        # FAULT: no such column: archived
+        # FAULT[column that only another CREATE TABLE has]: no such column: archived
         "SELECT id FROM ResourceChunks WHERE archived = 0"
     ).fetchall()
 
 
 def next_vector_id(conn):
-    # FAULT: table VectorIdSequence has no column named last_id
+    # FAULT[mark that replace() fills in]: table VectorIdSequence has no column named last_id
     sequence = "INSERT INTO @sequence (last_id) VALUES (1)"
     return conn.execute(sequence.replace("@sequence", "VectorIdSequence")).lastrowid
 
 
 def statements():
-    # FAULT: no such column: body
+    # FAULT[UPDATE that a generator yields]: no such column: body
     yield "UPDATE ResourceChunks SET body = trim(chunk_text)"
-    # FAULT: no such column: kind
+    # FAULT[DELETE that a generator yields]: no such column: kind
     yield "DELETE FROM Resources WHERE kind IS NULL"
 
 
@@ -55,14 +55,14 @@ def tidy(conn):
 
 def log_call(conn):
     conn.execute(
-        # FAULT: table ToolCalls has no column named moment
+        # FAULT[INSERT into a table that the source itself makes]: table ToolCalls has no column named moment
         "INSERT INTO ToolCalls (tool, moment) VALUES (?, ?)"
     )
 
 
 def upsert(conn, row):
     conn.execute(
-        # FAULT: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint
+        # FAULT[ON CONFLICT of a column that is not unique]: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint
         "INSERT INTO VectorIdSequence (id, last_vector_id) VALUES (?, ?) ON CONFLICT (last_vector_id) DO NOTHING",
         row,
     )

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ def connect(
     uri = f"{database.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=Connection)
     try:
-        if not trusts_schema:
+        if not (trusts_schema or json_is_unsafe()):
             # A view or trigger must not reach a function with side effects (sqlite.org/security.html).
             set_pragma(connection, "trusted_schema", 0)
     except BaseException:
@@ -65,6 +66,26 @@ def connect(
         raise
     let_signals_in(connection)
     return connection
+
+
+@cache
+def json_is_unsafe() -> bool:
+    """Whether this SQLite takes its own JSON functions for ones with side effects, as 3.40.1 does.
+
+    Without trust it then calls a database damaged that has one in a CHECK, an index or a computed column. With trust
+    it still refuses there what really has side effects, and this program brings no functions of its own
+    (sqlite.org/c3ref/c_deterministic.html#sqlitedirectonly).
+    """
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("PRAGMA trusted_schema=0")
+        connection.execute("CREATE VIEW v AS SELECT json_valid('1')")
+        connection.execute("SELECT * FROM v")
+    except sqlite3.OperationalError as error:
+        return str(error).startswith("unsafe use of json")
+    finally:
+        connection.close()
+    return False
 
 
 def _refuse_other_names(database: Path) -> None:

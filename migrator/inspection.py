@@ -16,6 +16,7 @@ from migrator.plan import Plan, TablePlan
 
 _SHOWN = 10
 _SHOWN_CHARACTERS = 60
+_NOT_OURS = ("no such collation sequence", "no such function", "unknown function")
 _ABOUT_ROWS = ("NULL value in ", "CHECK constraint failed in ")
 
 
@@ -40,7 +41,7 @@ def inspect(backup: Backup) -> Inspection:
     if plan is None:
         raise RefusedError(f"nothing is pending in {backup.live.database}")
     with opened(backup.path, read_only=True) as connection:
-        damage = integrity_faults(connection)
+        damage = _damage(connection, backup)
         if damage:
             raise RefusedError(
                 f"{backup.live.database} is damaged: {damage[0]} ({len(damage)} faults)",
@@ -56,6 +57,20 @@ def inspect(backup: Backup) -> Inspection:
             refuse_other_rows(connection, adopted)
         violations = foreign_key_violations(connection)
     return Inspection(backup, plan, violations, tuple(_violations_found(violations)))
+
+
+def _damage(connection: sqlite3.Connection, backup: Backup) -> list[str]:
+    """`integrity_faults`; RefusedError where that needs what only the application's own connections have."""
+    try:
+        return integrity_faults(connection)
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith(_NOT_OURS):
+            raise
+        raise RefusedError(
+            f"{backup.live.database} has an index or a constraint that only the application's own connections can read "
+            f"({error})",
+            "drop it before the migration and make it again afterwards",
+        ) from error
 
 
 def refuse_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:

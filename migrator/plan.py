@@ -243,6 +243,11 @@ def _rebuild(
     if [*map(folded, shape.key)] != [*map(folded, now.key)]:
         raise RefusedError(f"table {way.table} identifies its rows by {now.key}, the migration by {shape.key}")
     projection = _projection(way, shape, now, present.name, state, answers)
+    if projection.taken:
+        raise RefusedError(
+            f"column {projection.taken!r} of table {way.table} is called what this tool calls another column's value",
+            "rename it",
+        )
     if projection.kept and not {*projection.key} <= {*projection.kept}:
         key = " and ".join(projection.key)
         raise RefusedError(f"table {way.reads} has no column {key}, so this tool did not make it", "rename it")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from migrator.ddl import quote, tokens
+from migrator.ddl import folded, quote, tokens
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
 from migrator.schema import Column
 
@@ -40,6 +40,13 @@ class Projection:
     kept: tuple[str, ...]
     text: frozenset[str]
     identity: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> str | None:
+        """A column that is called what the statements call something else; None where there is none."""
+        given = (name(c.name) for name in (_was, _again, _left, _same, _new) for c in self.known)
+        taken = set(map(folded, (quote("_mig_there"), *given)))
+        return next((c.name for c in self.known if folded(quote(c.name)) in taken), None)
 
     @property
     def source(self) -> str:

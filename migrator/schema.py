@@ -16,6 +16,8 @@ from migrator.errors import RefusedError
 
 OWN_PREFIX = "_mig_"
 """Shadow tables and whatever else this tool leaves in a database only while a run lasts."""
+_VALUES = frozenset({"null", "true", "false", "current_date", "current_time", "current_timestamp"})
+"""Words that are a value by themselves."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +177,12 @@ def shape_of(text: TableText) -> Shape:
 def _stored(type_: str, default: str, strict: bool) -> str | None:
     """What a column of `type_` stores of its `default`; None where that is not the same each time, or refused."""
     suffix = " STRICT" if strict else ""
-    # SQLite computes no column of what is another value each time. A name in double quotes is a string only without
-    # parentheses, and then it is constant.
-    computed = "" if default.startswith('"') else f", d ANY AS ({default})"
-    written = default if default.startswith('"') else f"({default})"
+    found = list(tokens(default))
+    # A name, in quotes or not, is a string only without parentheses, and then it is constant.
+    is_text = len(found) == 1 and found[0].name is not None and found[0].keyword not in _VALUES
+    # SQLite computes no column of what is another value each time.
+    computed = "" if is_text else f", d ANY AS ({default})"
+    written = default if is_text else f"({default})"
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute(f"CREATE TABLE t (k INTEGER PRIMARY KEY, c {type_} DEFAULT {written}{computed}){suffix}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from migrator import rebuild
-from migrator.ddl import quote, tokens
+from migrator.ddl import Token, canonical, folded, quote, tokens, unquoted
 from migrator.plan import TablePlan
 from migrator.schema import OWN_PREFIX, index_name, is_index
 
@@ -42,6 +42,7 @@ def swap_table(connection: sqlite3.Connection, stages: Sequence[TablePlan]) -> N
     statistics, columns = rebuild.statistics(connection, plan.table), rebuild.index_columns(connection, plan.table)
     rebuild.drop_triggers(connection, plan.table)
     rebuild.carry_sequence(connection, plan, plan.table, plan.shadow)
+    _unqualify_indexes(connection, plan.table)
     connection.execute(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(old)}")
     connection.execute(f"ALTER TABLE {quote(plan.shadow)} RENAME TO {quote(plan.table)}")
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
@@ -109,6 +110,20 @@ def _write_schema(connection: sqlite3.Connection, plan: TablePlan, old: str, tex
         write("table", old, old, _without_parents(old_sql))
 
 
+def _unqualify_indexes(connection: sqlite3.Connection, table: str) -> None:
+    """Afterwards no index has the table's own name before a column in its condition: no rename would get past it.
+
+    The rename that follows moves the schema's cookie.
+    """
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+    texts = [(name, sql, _renamed(sql, name, table)) for name, sql in connection.execute(query, (table,))]
+    changed = [(name, text) for name, sql, text in texts if canonical(text) != canonical(sql)]
+    if changed:
+        with rebuild.writing_schema(connection) as write:
+            for name, text in changed:
+                write("index", name, name, text)
+
+
 def _without_parents(sql: str) -> str:
     """The CREATE TABLE statement, in which every foreign key names a table that does not exist."""
     found, written = list(tokens(sql)), 0
@@ -135,11 +150,23 @@ def _stored(sql: str) -> str:
 
 
 def _renamed(sql: str, name: str, table: str) -> str:
-    """The CREATE INDEX statement under another name and on another table."""
+    """The CREATE INDEX statement under another name and on another table, which it names only there."""
     found = list(tokens(sql))
     on = next(i for i, token in enumerate(found) if token.keyword == "on")
     unique = "UNIQUE " if found[1].keyword == "unique" else ""
-    return f"CREATE {unique}INDEX {quote(name)} ON {quote(table)}{sql[found[on + 1].end :]}"
+    text, written = [f"CREATE {unique}INDEX {quote(name)} ON {quote(table)}"], found[on + 1].end
+    for before, dot, after in zip(found[on + 2 :], found[on + 3 :], found[on + 4 :], strict=False):
+        # A number may begin with a dot as well.
+        if dot.text == "." and _name(after) is not None and _name(before) == _name(found[on + 1]):
+            text.append(sql[written : before.start])
+            written = dot.end
+    return "".join(text) + sql[written:]
+
+
+def _name(token: Token) -> str | None:
+    """What a token names, in whatever quotes; None where it is no name."""
+    name = unquoted(token.text) if token.kind == "string" else token.name
+    return None if name is None else folded(name)
 
 
 def _own(name: str) -> str:

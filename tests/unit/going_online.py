@@ -75,6 +75,8 @@ def planned(path: Path, migrations: Iterable[Migration], answers: Answers = NO_A
     """A connection, the application, the plan and the state that it was made for."""
     application = application_of(*migrations)
     with opened(path) as connection:
+        # SQLite may be built so; a promotion sets by itself what it rests on.
+        connection.execute("PRAGMA foreign_keys=ON")
         state = read_state(connection, application)
         given = {m.version: answers for m in application.migrations}
         yield connection, application, make_plan(application.migrations, state, given, reverse=reverse), state
@@ -149,6 +151,7 @@ def online(
 def cleaned(path: Path, *migrations: Migration) -> Path:
     """The database without this tool's own objects."""
     with opened(path) as connection:
+        connection.execute("PRAGMA foreign_keys=ON")
         remove_own(connection, application_of(*migrations), Steady())
     return path
 

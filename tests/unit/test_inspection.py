@@ -1,11 +1,13 @@
 """What the rows say before anything is tried."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from migrator.backup import back_up
 from migrator.connect import opened
+from migrator.errors import RefusedError
 from migrator.inspection import foreign_key_violations, inspect, integrity_faults
 from migrator.preflight import preflight
 from tests.children import holding
@@ -46,6 +48,20 @@ def test_rows_that_break_a_constraint_of_another_table_are_no_damage(database):
     with opened(database) as connection:
         assert integrity_faults(connection) == []
     assert inspect(back_up(preflight(database, NOTES))).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("indexed", "lacking"),
+    [("body COLLATE german", "collation sequence: german"), ("turned(body)", "function: turned")],
+)
+def test_an_index_that_only_the_application_can_read_is_refused(database, indexed, lacking):
+    with closing(sqlite3.connect(database)) as connection:
+        connection.create_collation("german", lambda one, other: (one > other) - (one < other))
+        connection.create_function("turned", 1, lambda text: text[::-1], deterministic=True)
+        connection.execute(f"CREATE INDEX i ON notes ({indexed})")
+    backup = backed_up(database)
+    with pytest.raises(RefusedError, match=f"only the application's own connections can read .*{lacking}.*; drop it"):
+        inspect(backup)
 
 
 def test_a_lock_is_no_damage(database):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import threading
 from contextlib import closing
 
 from tests.benchmarks.backends.dialects import DUCKDB, rewritten
@@ -81,6 +82,9 @@ class Duckdb:
         return shutil.copyfile(backup, folder / "restored.duckdb")
 
 
+_OPENING = threading.Lock()
+
+
 class Connection:
     """The part of sqlite3.Connection that the tools use. Every statement is in a transaction, reading ones too."""
 
@@ -88,7 +92,9 @@ class Connection:
         # Here, so that the other backends are measured where the extra is not installed.
         import duckdb
 
-        self._connection = duckdb.connect(path)
+        # Two threads that open the file at once meet "Unique file handle conflict".
+        with _OPENING:
+            self._connection = duckdb.connect(path)
         self._in_transaction = False
 
     def execute(self, sql, arguments=()):

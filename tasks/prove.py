@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from migrator import performance, tools
 from migrator.candidate import Candidate
+from migrator.findings import Finding
 from migrator.performance import MEMORY_S, Performance
 from migrator.probes import Probe
 from migrator.tool_server import validation as server_validation
@@ -17,6 +19,9 @@ from tasks.record import current_report, progress
 from tasks.step import step
 
 TOOL_TIMEOUT_S = 60.0
+
+watches_memory: ContextVar[bool] = ContextVar("watches_memory", default=True)
+"""False for a database of a fleet, where the same tools on the same schema were watched on another one before."""
 
 
 @step("copy for the tools")
@@ -57,7 +62,11 @@ def check_constraints(scratch: Scratch) -> None:
 
 @step("check performance")
 def check_performance(scratch: Scratch, probes: Sequence[Probe], results: Sequence[ToolResult]) -> Performance:
-    measured = performance.check_performance(scratch, probes, results, progress("check_performance"), MEMORY_S)
+    memory_s = MEMORY_S if watches_memory.get() else 0.0
+    measured = performance.check_performance(scratch, probes, results, progress("check_performance"), memory_s)
+    if not watches_memory.get():
+        noted = Finding("memory_not_watched", "memory was watched on the fleet's canary only")
+        current_report.get().add_findings([noted])
     current_report.get().latencies = measured.latencies
     return measured
 

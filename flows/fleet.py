@@ -1,0 +1,124 @@
+"""Many databases: a canary, then waves; each database is one run of the migration."""
+
+if __name__ == "__main__":
+    import sys
+
+    # Above the imports: what is refused is answered before Prefect, two seconds of imports, is loaded.
+    from flows.fleet_command_line import main
+
+    sys.exit(main(sys.argv[1:]))
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import ContextVar
+from typing import Any
+
+from loguru import logger
+from prefect import flow
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.fleet_begin import begun
+from flows.fleet_here import Here, start_fork_server
+from flows.fleet_request import FleetRequest
+from migrator.fleet.fleet import Fleet
+from migrator.fleet.order import carried_out, in_order, in_parallel
+from migrator.fleet.report import as_json
+from migrator.fleet.results import Result
+from migrator.fleet.waves import Wave
+from tasks.fleet import migrate_database, publish
+
+Carrier = Callable[[str], Result]
+
+fleet_to_use: ContextVar[tuple[Fleet, FleetRequest] | None] = ContextVar("fleet_to_use", default=None)
+"""A fleet that the caller of the flow has begun and closes: the command line does, before Prefect is loaded."""
+_wave_to_carry_out: ContextVar[tuple[Fleet, Wave, Carrier, int]] = ContextVar("_wave_to_carry_out")
+"""No parameter of a flow, which Prefect would store."""
+
+
+@flow(flow_run_name="fleet {request.state}", persist_result=False)
+def fleet(request: FleetRequest) -> Any:
+    """Migrates many databases in waves, or goes on with that; returns its report, or Failed where some are not."""
+    with ExitStack() as held:
+        run, request = fleet_to_use.get() or held.enter_context(begun(request))
+        # Also where no wave follows, its logs are waited for.
+        run.task_runs[_flow_run_id()] += 0
+        migrate = _carrier(request, run)
+        try:
+            in_order(run, lambda wave: _carry_out(run, wave, migrate, request.parallel))
+        except Exception as error:
+            run.stop(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            _publish(run)
+        if run.exit_code == 0:
+            return as_json(run, request.state)
+        return Failed(message=run.why_stopped or f"{len(run.failures)} databases failed")
+
+
+@flow(name="wave", persist_result=False)
+def carry_out_wave(wave: str, databases: int) -> Any:
+    """The databases of one wave, a task run for each; called by the fleet's flow only."""
+    run, now, migrate, parallel = _wave_to_carry_out.get()
+
+    def submit(database: str) -> Future[Any]:
+        run.task_runs[_flow_run_id()] += 1
+        submitted: Any = migrate_database.submit(run, database, migrate)
+        return submitted.wrapped_future
+
+    in_parallel(run, now, submit, parallel, _note)
+    failed = sum(name in run.results and run.results[name].is_failure for name in now.databases)
+    return Failed(message=f"{failed} failed") if failed else Completed(message="nothing failed")
+
+
+def _carry_out(run: Fleet, wave: Wave, migrate: Carrier, parallel: int) -> None:
+    """Has the databases of one wave carried out: in a flow run of its own, or, outside a flow run, without Prefect."""
+    if FlowRunContext.get() is None:
+        with ThreadPoolExecutor(parallel) as threads:
+            in_parallel(run, wave, lambda db: threads.submit(carried_out, run, db, migrate), parallel, _note)
+        return
+    _wave_to_carry_out.set((run, wave, migrate, parallel))
+    runner: Any = ThreadPoolTaskRunner(max_workers=parallel)
+    named = carry_out_wave.with_options(flow_run_name=wave.name, task_runner=runner)
+    run.task_runs[_flow_run_id()] += 1
+    named(wave.name, len(wave.databases), return_state=True)
+
+
+def _flow_run_id() -> str:
+    context = FlowRunContext.get()
+    return "" if context is None or context.flow_run is None else str(context.flow_run.id)
+
+
+def _note(signal_name: str) -> None:
+    logger.warning("{} waits: the databases under way are being brought back", signal_name)
+
+
+def _carrier(request: FleetRequest, run: Fleet) -> Carrier:
+    """Who carries out one database: the workers of a deployment, or a child on this machine; each result is logged."""
+    if request.deployment is not None:
+        from flows.fleet_workers import OnWorkers
+
+        carrier: Carrier = OnWorkers(request, run)
+    else:
+        start_fork_server()
+        log = None if request.dry_run else request.state.with_name(request.state.name + ".log")
+        carrier = Here(request, run, log)
+
+    def migrate(database: str) -> Result:
+        result = carrier(database)
+        said = result.outcome if result.error is None else f"{result.outcome}: {result.error}"
+        logger.log("WARNING" if result.is_failure else "INFO", "{}: {} ({:.1f} s)", database, said, result.seconds)
+        return result
+
+    return migrate
+
+
+def _publish(run: Fleet) -> None:
+    if FlowRunContext.get() is None:
+        return
+    try:
+        publish(run)
+    except Exception as error:
+        logger.warning("the fleet cannot be shown in Prefect's UI: {}", error)

@@ -1,0 +1,96 @@
+"""The beginning of a fleet's run: which databases, in which waves, or where an earlier start left off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.application import LTMC
+from flows.fleet_request import FleetRequest
+from migrator.errors import RefusedError
+from migrator.fleet.fleet import Fleet
+from migrator.fleet.inventory import find_databases
+from migrator.fleet.results import INTERRUPTED, SUCCESSES
+from migrator.fleet.state import Order, Stored, opened_state, read_state
+from migrator.fleet.waves import parse_amounts, plan_waves
+
+
+@contextmanager
+def begun(request: FleetRequest) -> Iterator[tuple[Fleet, FleetRequest]]:
+    """The fleet, and what was asked for when it was begun; in the block no other run has its state file.
+
+    Raises RefusedError where there is nothing to begin or to go on with; then nothing was made.
+    """
+    if request.dry_run:
+        yield Fleet(_order(request), request.limit), request
+        return
+    if not request.resume:
+        # Before a file is made.
+        order = _order(request)
+    with opened_state(request.state, create=not request.resume) as state:
+        stored = read_state(request.state)
+        if request.resume:
+            if stored is None:
+                raise RefusedError(f"{request.state} holds no fleet", "begin one without --resume")
+            _refuse_other_migrations(stored, request.state)
+            request = request.going_on(_request_of(stored, request.state))
+            state.cut_torn_line()
+            state.note("resumed", request=request.model_dump(mode="json"))
+            fleet = Fleet(stored.order, request.limit, state)
+            fleet.take_over(stored, request.retry_failed)
+        else:
+            _refuse_unfinished(stored, request.state)
+            state.begin(order)
+            fleet = Fleet(order, request.limit, state)
+        try:
+            yield fleet, request
+        finally:
+            fleet.close()
+
+
+def _order(request: FleetRequest) -> Order:
+    databases = find_databases(request.databases, request.glob, request.inventory, request.backup_dir)
+    canary = None if request.canary is None else os.path.realpath(request.canary)
+    waves = plan_waves([str(database) for database in databases], parse_amounts(request.waves), canary)
+    fleet_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return Order(fleet_id, request.model_dump(mode="json"), _checksum(), waves)
+
+
+def _checksum() -> str:
+    """What the migrations are, all of them: the canary speaks for no others."""
+    return hashlib.sha256(" ".join(migration.checksum for migration in LTMC.migrations).encode()).hexdigest()
+
+
+def _refuse_other_migrations(stored: Stored, path: Path) -> None:
+    if stored.order.checksum != _checksum():
+        raise RefusedError(
+            f"the fleet of {path} was begun with other migrations, and its canary says nothing about these",
+            "begin a fleet with another --state: it finds what is up to date",
+        )
+
+
+def _refuse_unfinished(stored: Stored | None, path: Path) -> None:
+    """Only a state in which nothing is left, and nothing waits for an operator, may be replaced."""
+    if stored is None:
+        return
+    last = {result.database: result.outcome for result in stored.results}
+    if stored.left or INTERRUPTED in last.values() or not SUCCESSES.issuperset(last.values()):
+        raise RefusedError(
+            f"{path} holds a fleet with databases that are left or failed",
+            "go on with it with --resume; or move the file away, or name another with --state",
+        )
+
+
+def _request_of(stored: Stored, path: Path) -> FleetRequest:
+    try:
+        return FleetRequest.model_validate(stored.order.request)
+    except ValidationError as error:
+        fault = f"what the fleet of {path} was begun with is not understood ({error.errors()[0]['msg']})"
+        raise RefusedError(fault, "begin a fleet with another --state") from error

@@ -1,0 +1,107 @@
+"""`python -m flows.fleet`: arguments, what is refused before Prefect is loaded, the run, its report, the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from flows.arguments import UsageError, parse
+from flows.fleet_begin import begun
+from flows.fleet_request import FleetRequest
+from flows.fleet_terminal import FleetTerminal
+from flows.recording import leave, wait_until_recorded
+from flows.server import OwnServer, listening_server, use, without_heartbeats
+from migrator.errors import RefusedError
+from migrator.fleet.fleet import Fleet
+from migrator.fleet.report import as_json, refused_json
+from migrator.signals import end_as_ctrl_c_does
+
+_RECORDING_TIMEOUT_S = 60.0
+_REFUSED = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Migrates a fleet; returns the exit code, or ends the process with it once Prefect was loaded."""
+    terminal = FleetTerminal()
+    end_as_ctrl_c_does()
+    code, task_runs = _REFUSED, Counter[str]()
+    own: OwnServer | None = None
+    try:
+        request, options = parse(FleetRequest, "flows.fleet", arguments, demo=False)
+        with begun(request) as (fleet, asked):
+            task_runs = fleet.task_runs
+            # A start that resumes may find nothing to do, or nothing that it may do.
+            if fleet.left and fleet.why_stopped is None:
+                own = None if asked.dry_run else _server(terminal)
+                _run(fleet, asked, own, terminal)
+            _on_signals(signal.SIG_IGN)
+        _tell(fleet, asked, terminal, options)
+        code = fleet.exit_code
+    except (RefusedError, KeyboardInterrupt) as error:
+        said = "interrupted before anything was begun" if isinstance(error, KeyboardInterrupt) else str(error)
+        terminal.say(f"python -m flows.fleet: {said}" if isinstance(error, UsageError) else said)
+        if "--json" in arguments:
+            terminal.print_json(refused_json(said))
+    if own is None and not task_runs:
+        return code
+    _on_signals(lambda number, frame: os._exit(code))
+    deadline = time.monotonic() + _RECORDING_TIMEOUT_S
+    recorded = [wait_until_recorded(run, n, deadline - time.monotonic()) for run, n in task_runs.items()]
+    if not all(recorded):
+        terminal.say("the Prefect server did not record every task run; the state file has them all")
+    if own is not None:
+        own.stop()
+    leave(code)
+
+
+def _run(fleet: Fleet, request: FleetRequest, own: OwnServer | None, terminal: FleetTerminal) -> None:
+    """Runs the flow. However it ends, the fleet knows what became of its databases."""
+    from flows.fleet import fleet as fleet_flow
+    from flows.fleet import fleet_to_use
+
+    fleet_to_use.set((fleet, request))
+    try:
+        with terminal.watching(fleet):
+            if request.dry_run:
+                fleet_flow.fn(request)
+            else:
+                if own is not None:
+                    own.wait_until_healthy()
+                with without_heartbeats() if own is not None else nullcontext():
+                    fleet_flow(request, return_state=True)
+    except KeyboardInterrupt:
+        fleet.interrupt("interrupted")
+    except Exception as error:
+        fleet.stop(f"{type(error).__name__}: {error}")
+
+
+def _server(terminal: FleetTerminal) -> OwnServer | None:
+    """The server of the run: one that listens already (None), or its own. Both before Prefect is imported."""
+    found = listening_server()
+    if found.warning:
+        terminal.say(found.warning)
+    if found.api_url is None:
+        return OwnServer.start()
+    use(found.api_url)
+    return None
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _tell(fleet: Fleet, request: FleetRequest, terminal: FleetTerminal, options: Namespace) -> None:
+    facts = as_json(fleet, None if request.dry_run else request.state)
+    if options.json:
+        terminal.print_json(facts)
+    else:
+        terminal.print_fleet(fleet, request.state, facts)
+    if terminal.fault is not None:
+        terminal.say(f"{fleet.outcome}; stdout took no report of it ({terminal.fault})")

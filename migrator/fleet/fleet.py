@@ -1,0 +1,146 @@
+"""A fleet's run under way: which databases are left, what became of the others, whether another one may start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+from migrator.fleet.results import FAILED, INTERRUPTED, OPERATOR, SUCCESSES, Result
+from migrator.fleet.state import Order, StateFile, Stored
+from migrator.fleet.waves import CANARY, Amount, Wave
+from migrator.report import MIGRATED, PLANNED, RESTORE_FAILED
+
+ABORTED = "aborted"
+
+
+class Fleet:
+    """Several threads may tell it of results. With `state` each is on the disk before another database starts.
+
+    `attempts` counts the results of each database, `results` holds the last; `new` are those of this start; `task_runs`
+    is how many Prefect was asked for, by flow run.
+    """
+
+    def __init__(self, order: Order, limit: Amount, state: StateFile | None = None) -> None:
+        self.order = order
+        self.results: dict[str, Result] = {}
+        self.attempts: Counter[str] = Counter()
+        self.under_way: dict[str, float] = {}
+        self.new: list[Result] = []
+        self.task_runs: Counter[str] = Counter()
+        self.why_stopped: str | None = None
+        self.is_interrupted = False
+        self.is_proven = False
+        self.started_at = time.monotonic()
+        self._limit, self._state, self._lock = limit, state, threading.Lock()
+        self._wave_of = {name: wave for wave in order.waves for name in wave.databases}
+        self._failures: Counter[str] = Counter()
+
+    def take_over(self, stored: Stored, retry_failed: bool) -> None:
+        """Goes on from what an earlier start left: what is finished stays so.
+
+        A failed database stays failed unless `retry_failed`. Tried again in any case: one that needs an operator, who
+        has been there meanwhile; one that was interrupted; one that was under way, whose own run ends what was killed.
+        """
+        for result in stored.results:
+            self.attempts[result.database] += 1
+            self.results[result.database] = result
+        for result in [*self.results.values()]:
+            if result.outcome in (RESTORE_FAILED, INTERRUPTED) or (retry_failed and result.is_failure):
+                del self.results[result.database]
+        for result in self.results.values():
+            self.is_proven |= _proves(result)
+        for result in self.results.values():
+            self._judge(result)
+
+    @property
+    def left(self) -> list[str]:
+        """The databases without a result, in their order."""
+        return [name for name in self._wave_of if name not in self.results]
+
+    @property
+    def failures(self) -> list[Result]:
+        """What failed, in the order of the databases."""
+        found = (self.results.get(name) for name in self._wave_of)
+        return [result for result in found if result is not None and result.is_failure]
+
+    def wave_of(self, database: str) -> str:
+        """The name of the wave that was planned for a database."""
+        return self._wave_of[database].name
+
+    def may_start(self, wave: Wave) -> bool:
+        """Whether another database of `wave` may be started now; of canaries only until one has proved something."""
+        return self.why_stopped is None and not (wave.name == CANARY and self.is_proven)
+
+    def started(self, database: str) -> bool:
+        """Notes that the run of a database begins; False where the fleet was stopped and it must not."""
+        with self._lock:
+            if self.why_stopped is not None:
+                return False
+            self.under_way[database] = time.monotonic()
+            if self._state is not None:
+                self._state.note("started", database=database)
+            return True
+
+    def ended(self, result: Result) -> None:
+        """Notes a result, and stops the fleet where it is one failure too many."""
+        with self._lock:
+            self.under_way.pop(result.database, None)
+            self.attempts[result.database] += 1
+            self.results[result.database] = result
+            self.new.append(result)
+            self.is_proven |= _proves(result)
+            self._judge(result)
+            if self._state is not None:
+                self._state.note("ended", **result.as_json())
+
+    def stop(self, why: str) -> None:
+        """No further database starts; the first reason stays."""
+        self.why_stopped = self.why_stopped or why
+
+    def interrupt(self, why: str) -> None:
+        """As `stop`, from outside: whoever carries out a database tells it to end."""
+        self.is_interrupted = True
+        self.stop(why)
+
+    def close(self) -> None:
+        """Notes how this start ended."""
+        if self._state is not None:
+            self._state.note(self.outcome, why=self.why_stopped)
+
+    def _judge(self, result: Result) -> None:
+        if not result.is_failure:
+            return
+        said = f"{result.database}: {result.error}"
+        wave = self._wave_of[result.database]
+        self._failures[wave.name] += 1
+        failed, allowed = self._failures[wave.name], self._limit.at_most(len(wave.databases))
+        if result.outcome == RESTORE_FAILED:
+            self.stop(f"an operator is needed for {said}")
+        elif not self.is_proven:
+            self.stop(f"the canary failed: {said}")
+        elif failed > allowed:
+            self.stop(f"of {wave.name} {failed} failed where {allowed} may, the last one {said}")
+
+    @property
+    def outcome(self) -> str:
+        """migrated, planned, failed (some did, within the limit), aborted (some were not tried) or interrupted."""
+        if self.is_interrupted:
+            return INTERRUPTED
+        if self.why_stopped is not None or self.left:
+            return ABORTED
+        if self.failures:
+            return FAILED
+        return PLANNED if any(result.outcome == PLANNED for result in self.results.values()) else MIGRATED
+
+    @property
+    def exit_code(self) -> int:
+        """0 all are migrated or up to date, or the plan was shown; 1 some are not; 3 one needs an operator."""
+        if any(result.outcome == RESTORE_FAILED for result in self.results.values()):
+            return OPERATOR
+        return 0 if self.outcome in SUCCESSES else 1
+
+
+def _proves(result: Result) -> bool:
+    """A database that was up to date shows nothing about the migration."""
+    return result.outcome in (MIGRATED, PLANNED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from migrator import rebuild
+from migrator.adoption import refuse_other_rows
 from migrator.application import Application
 from migrator.connect import Connection, deadline, polling, set_pragma
-from migrator.errors import LockTooLongError, PromotionError, RehearsalError
+from migrator.errors import LockTooLongError, PromotionError, RefusedError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.inspection import name_what_does_not_fit
@@ -65,11 +66,17 @@ def in_one_transaction(
 def _too_long(max_lock_ms: float | None) -> LockTooLongError:
     return LockTooLongError(
         f"the promotion would hold the write lock for more than {max_lock_ms:g} ms and was rolled back; live unchanged",
+        "allow a longer lock with --max-lock-ms at a quiet hour",
     )
 
 
 def _carry_out(connection: sqlite3.Connection, plan: Plan) -> int:
     connection.set_authorizer(authorizer(plan))
+    for adopted in plan.adopted:
+        try:
+            refuse_other_rows(connection, adopted)
+        except RefusedError as error:
+            raise PromotionError(f"{error.fault}; live unchanged", error.way_out) from error
     rows = 0
     for table in plan.tables:
         try:

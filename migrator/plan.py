@@ -151,11 +151,11 @@ def make_plan(
     ordered = tuple(sorted(migrations, key=lambda m: m.version, reverse=reverse))
     plans: list[TablePlan] = []
     changes = [(m.version, c) for m in ordered for c in (reversed(m.changes) if reverse else m.changes)]
-    last = {folded(change.table): change for _, change in changes}
+    last = {folded(c.table): c for _, c in changes if c.before is not None or c.after is not None}
     for version, change in changes:
         way = directed(change, reverse=reverse, exactly=exactly)
-        if change is not last[folded(change.table)]:
-            # Only the last of a table's changes leads to the text that was there; those before it give values back.
+        if change is not last.get(folded(change.table)):
+            # Only the last change of a table's text leads to the one that was there; the others give values back.
             way = replace(way, exact=None)
         if not reverse and way.target is None and not way.rows_only:
             _refuse_lost(way, state.schema)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from migrator.ddl import folded, quote, tokens
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
@@ -59,7 +60,7 @@ class Projection:
         """Whether each projected row comes from one row alone, so that rows can be projected a few at a time."""
         given = (*self.values.values(), *self.opposite.values())
         texts = [*(value_sql(value, "", self.answers, "") for value in given), self.where, self.opposite_where]
-        return not any(token.keyword == "select" for text in texts if text for token in tokens(text))
+        return not any(_reads_rows(text) for text in texts if text)
 
     @property
     def concerned(self) -> str:
@@ -268,6 +269,14 @@ class Projection:
     def _lacking(self, there: Iterable[str]) -> list[str]:
         """The known columns that are not `there`, as their defaults."""
         return [_default(c) for c in self.known if c.name not in there]
+
+
+def _reads_rows(sql: str) -> bool:
+    """Whether an expression reads other rows: by a SELECT, a window or `IN table` (sqlite.org/lang_expr.html)."""
+    found = list(tokens(sql))
+    return any(t.keyword in ("select", "over") for t in found) or any(
+        t.keyword == "in" and after.text != "(" for t, after in pairwise(found)
+    )
 
 
 def _select(columns: Iterable[str], source: str) -> str:

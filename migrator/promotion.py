@@ -11,8 +11,8 @@ from typing import Literal
 from migrator import ledger
 from migrator.backup import MAX_LOCK_MS, Progress, no_progress
 from migrator.candidate import Candidate, predicted_lock_ms
-from migrator.connect import opened
-from migrator.errors import LockTooLongError
+from migrator.connect import count_rows, opened
+from migrator.errors import LockTooLongError, NotOnlineError
 from migrator.files import remove_tree
 from migrator.findings import Finding
 from migrator.journal_mode import use_wal
@@ -52,10 +52,13 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
     """
     # Nobody needs the copies any more; what of them is not on the disk yet would be written beside the application.
     remove_tree(candidate.inspection.backup.scratch)
+    if candidate.plan.adopted:
+        # Nothing to fill: rows are looked at once more, and all of them under one lock.
+        return _in_one_transaction(candidate, max_lock_ms)
     if predicted_lock_ms(candidate, candidate.rows) <= max_lock_ms:
         with suppress(LockTooLongError):
             return _in_one_transaction(candidate, max_lock_ms)
-    return _online(candidate, on_progress)
+    return _online(candidate, max_lock_ms, on_progress)
 
 
 def _in_one_transaction(candidate: Candidate, max_lock_ms: float) -> Promoted:
@@ -67,9 +70,11 @@ def _in_one_transaction(candidate: Candidate, max_lock_ms: float) -> Promoted:
     return Promoted(candidate, "one_transaction", lock_ms, rows, found)
 
 
-def _online(candidate: Candidate, on_progress: Progress) -> Promoted:
+def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> Promoted:
     rehearse_online(candidate)
     live = candidate.inspection.backup.live
+    with opened(live.database, read_only=True) as connection:
+        _refuse_much_in_the_swap(connection, candidate, max_lock_ms)
     in_wal = use_wal(live.database)
     pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))
     filled = {table.table for table in candidate.plan.tables if table.is_filled_online}
@@ -82,6 +87,22 @@ def _online(candidate: Candidate, on_progress: Progress) -> Promoted:
             rows_expected, on_progress,
         )  # fmt: skip
     return Promoted(candidate, "online", lock_ms, rows, (*in_wal, *found))
+
+
+def _refuse_much_in_the_swap(connection: sqlite3.Connection, candidate: Candidate, max_lock_ms: float) -> None:
+    """Raises NotOnlineError where rows that were put aside come back, in the swap, and that would take too long.
+
+    What takes less than the default limit is never refused: an operator's smaller one asks for the online way.
+    """
+    own = candidate.inspection.backup.live.state.own
+    back = {t.table: t.reads for t in candidate.plan.tables if t.kind == "new" and t.reads in own}
+    rows = sum(count_rows(connection, kept) for kept in back.values() if kept is not None)
+    if predicted_lock_ms(candidate, rows) > max(max_lock_ms, MAX_LOCK_MS):
+        raise NotOnlineError(
+            f"{rows:,} rows of {', '.join(back)} come back at once, which would hold the write lock for more than "
+            f"{max(max_lock_ms, MAX_LOCK_MS):g} ms; live unchanged",
+            "allow a longer lock with --max-lock-ms at a quiet hour",
+        )
 
 
 def _ledger_of(candidate: Candidate) -> WriteLedger:

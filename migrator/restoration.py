@@ -229,7 +229,9 @@ def _promote_back(
     connection: Connection, application: Application, plan: Plan, state: State, write_ledger: ledger.WriteLedger
 ) -> None:
     """By the way that keeps the application waiting least; what cannot go online is done in one transaction."""
-    rows = sum(count_rows(connection, table.table) for table in plan.tables if table.kind == "rebuild")
+    # One that the way back makes again is not there yet.
+    tables = {table.table for table in plan.tables if table.kind == "rebuild" and state.schema.table(table.table)}
+    rows = sum(count_rows(connection, table) for table in tables)
     if rows > _ROWS_AT_ONCE:
         with suppress(NotOnlineError):
             promote_online(connection, application, plan, state, write_ledger, Pace(), rows)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -291,6 +292,33 @@ def not_online(path, why, *migrations):
 def test_a_value_that_depends_on_other_rows_needs_one_transaction(folder):
     change = Change("notes", NOTES, NOTES_AFTER, values={"stars": "(SELECT count(*) FROM {rows} AS r WHERE r.id < id)"})
     not_online(notes(folder), "a value of notes depends on other rows.*--max-lock-ms", migration(change))
+
+
+@pytest.mark.parametrize(
+    "stars", ["id IN tags", 'id IN "tags"', "row_number() OVER (ORDER BY id)", "id IN json_each('[1]')"]
+)
+def test_so_does_one_that_reads_other_rows_without_a_select(folder, stars):
+    change = Change("notes", NOTES, NOTES_AFTER, values={"stars": stars})
+    not_online(notes(folder), "a value of notes depends on other rows", migration(change))
+
+
+def test_a_list_of_constants_reads_no_other_row(folder):
+    change = Change("notes", NOTES, NOTES_AFTER, values={"stars": "id IN (1, 2)", "mood": "'good'"})
+    check_forth(notes(folder), migration(change), last="INSERT INTO notes (id, body) VALUES (0, 'more')")
+
+
+def test_values_that_may_be_read_between_two_changes_of_a_table_need_one_transaction(folder):
+    """Both changes of a table take place at once, in the swap: what reads it has to read it before or after both."""
+    path = notes(folder, "CREATE TABLE best (id INTEGER PRIMARY KEY, stars INTEGER)", "INSERT INTO best VALUES (1, 0)")
+    best = Change("best", values={"stars": "(SELECT max(stars) FROM notes)"}, where="id = 1")
+    again = Change(
+        "notes", NOTES_AFTER, NOTES_AFTER.replace("stars", "more TEXT, stars"), originals="n_2", ahead="n_2_ahead"
+    )
+    first, second = STARS, migration(again, version=2)
+    not_online(
+        path, "values of best may be read .* --to", first, migration(best, version=2), replace(second, version=3)
+    )
+    check_forth(path, first, second, migration(best, version=3))
 
 
 def test_a_second_migration_of_one_table_that_depends_on_other_rows_needs_one_transaction(folder):

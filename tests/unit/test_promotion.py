@@ -2,16 +2,31 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from migrator import rebuild
 from migrator.connect import opened
-from migrator.errors import PromotionError
+from migrator.errors import NotOnlineError, PromotionError
 from migrator.one_transaction import in_one_transaction
 from migrator.promotion import promote
 from tests.notes import AFTER, NOTES, TARGET_COLUMNS, change, make_notes, migration, notes_application
-from tests.runs import PLENTY_MS, columns, holds, is_sound, migrate, promoted, rehearsed, rows, run_sql, with_plan
+from tests.runs import (
+    PLENTY_MS,
+    columns,
+    holds,
+    is_sound,
+    migrate,
+    promoted,
+    rehearsed,
+    rows,
+    run_sql,
+    stored,
+    with_plan,
+)
+from tests.unit.generating import application
+from tests.unit.made_up import CHAT, MADE_UP, TASKS
 
 
 def test_a_promotion_makes_live_what_was_rehearsed(database):
@@ -167,3 +182,19 @@ def test_a_row_that_was_copied_wrongly_is_noticed_before_the_commit(database):
     with pytest.raises(rebuild.RehearsalError, match="of them differ"):
         promote(with_plan(candidate, copy=table.copy + " LIMIT 3"), PLENTY_MS)
     assert holds(database) == before and is_sound(database)
+
+
+def test_rows_that_come_back_in_the_swap_need_a_lock_that_is_allowed(folder):
+    database, app = folder / "live.db", application(MADE_UP)
+    run_sql(database, TASKS, CHAT)
+    migrate(database, app)
+    run_sql(database, "INSERT INTO steps VALUES (5, 1, 'a'), (6, 1, 'b')")
+    migrate(database, app, to_version=0)
+    # As slow as a machine, or a table, may be: 100 s a row.
+    candidate = replace(rehearsed(database, app), rebuild_s=200.0, rows=2)
+    before = stored(database)
+    with pytest.raises(NotOnlineError, match="2 rows of steps come back at once"):
+        promote(candidate, 300)
+    assert stored(database) == before
+    promote(candidate, 300_000)
+    assert rows(database, "SELECT id, name FROM steps") == [(5, "a"), (6, "b")]

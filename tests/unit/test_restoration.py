@@ -11,9 +11,10 @@ from migrator import restoration
 from migrator.connect import opened
 from migrator.errors import PromotionError, RestoreError
 from migrator.ltmc import LTMC
+from migrator.migration import Change
 from migrator.promotion import promote
 from tests.children import holding
-from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
+from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, change, make_notes, migration, notes_application
 from tests.runs import (
     PLENTY_MS,
     backed_up,
@@ -258,4 +259,33 @@ def test_the_applications_own_database_is_given_back_as_it_was(tmp_path, start):
     before = holds(database)
     live = live_of(promoted(database, LTMC))
     assert restored(database, live).how == "reversed"
+    assert holds(database) == before
+
+
+QUIET = Change("notes", values={"place": "lower(place)"}, where="place GLOB 'P*'", originals="quiet", ahead="loud")
+
+
+def test_rows_first_and_then_the_table_go_back_to_the_text_that_was_there(database):
+    """A column that somebody added by hand is in no declared text of before."""
+    run_sql(database, "UPDATE notes SET place = upper(place)", "ALTER TABLE notes ADD COLUMN stars INTEGER")
+    before = holds(database)
+    application = notes_application(migration(QUIET, tools=()), migration(change(), version=2))
+    done = promoted(database, application)
+    assert restored(database, live_of(done)).how == "reversed"
+    assert holds(database) == before
+
+
+@pytest.mark.parametrize("rows_at_once", [10_000, 10])
+def test_a_table_that_was_changed_and_then_went_comes_back_as_it_was(database, monkeypatch, rows_at_once):
+    monkeypatch.setattr(restoration, "_ROWS_AT_ONCE", rows_at_once)
+    old, new = (f"CREATE TABLE old (id INTEGER PRIMARY KEY, word TEXT{more})" for more in ("", ", loud TEXT"))
+    run_sql(database, old, "INSERT INTO old VALUES (1, 'one'), (7, NULL)")
+    application = notes_application(
+        migration(Change("old", old, new, values={"loud": "upper(word)"}), tools=()),
+        migration(change(), Change("old", before=new, originals="old_gone", ahead="old_back"), version=2),
+    )
+    before = holds(database)
+    done = promoted(database, application)
+    assert columns(database, "old") == []
+    assert restored(database, live_of(done)).how == "reversed"
     assert holds(database) == before

@@ -14,7 +14,7 @@ from typing import Any
 from flows.arguments import UsageError, parse
 from flows.listing import backup_row, human
 from flows.request import BackupsRequest
-from flows.terminal import Stream
+from flows.stream import Stream
 from migrator.backups.listing import (
     StoredBackup,
     checked,

@@ -22,7 +22,7 @@ from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
 from migrator.preflight import Live
 from migrator.report import MIGRATED, REFUSED, RESTORE_FAILED, RESTORED, Report
-from tasks.cancellation import RunCancelledError, is_cancelled
+from tasks.cancellation import TIMEOUT_S, RunCancelledError, is_cancelled
 from tasks.record import current_report
 from tasks.report import report_outcome
 from tasks.restore import restore, undisturbed
@@ -66,7 +66,7 @@ class Run:
         if outcome == MIGRATED and self.live is not None and checked:
             self._clean_up(self.live)
         report_outcome()
-        if outcome == MIGRATED and is_cancelled(at_once=True):
+        if outcome == MIGRATED and is_cancelled(at_once=True, timeout_s=TIMEOUT_S):
             return Cancelled(message="migrated: the cancellation came after the promotion, which stands")
         return self.report.as_json()
 
@@ -74,7 +74,8 @@ class Run:
         """Afterwards live is as before the run, or, where the promotion was committed and only the end of the run was
         disturbed, as promoted.
 
-        Raises `error` itself, or RestoreError with both errors; returns a Cancelled state for a cancelled run.
+        Raises `error` itself, or RestoreError with both errors; returns a Cancelled state, which says what became of
+        live, for a cancelled run. A worker cancels with SIGTERM.
         """
         self.report.failed_step = self.report.running
         with undisturbed():
@@ -85,7 +86,10 @@ class Run:
             failure = self._undo(error)
             logger.error("{}", self.report.error)
             report_outcome()
-        if isinstance(error, RunCancelledError):
+            cancelled = isinstance(error, RunCancelledError) or (
+                isinstance(error, TerminationSignal) and is_cancelled(at_once=True, timeout_s=TIMEOUT_S)
+            )
+        if cancelled:
             return Cancelled(message=f"{self.report.outcome}: {self.report.error}")
         raise failure
 

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flows.announced import announced_url
+
 T = TypeVar("T")
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
@@ -47,6 +49,12 @@ CLIENT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Prefect's 5 retries wait 62 s in each of the last calls to a server that died; 1 waits 2 s
     "PREFECT_CLIENT_MAX_RETRIES": "1",
+    # and its 60 s are waited out in each try where the server hangs
+    "PREFECT_API_REQUEST_TIMEOUT": "10",
+    # what a server that is gone was to be told is printed, 2 KB for each task run
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
+    # the server of `make ui` takes a run for dead that it has heard nothing of for three times as long
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 
 
@@ -69,14 +77,14 @@ class Listening:
 def listening_server() -> Listening:
     """The Prefect server to use, found in at most 0.5 s; never raises.
 
-    Looks at PREFECT_API_URL, else the active profile, else the default local address. A server is used only
-    when it answers /health and accepts the configured credentials. Only a server that was named by the
-    environment or the profile, or one that refuses the credentials, leads to a warning.
+    Looks at PREFECT_API_URL, else the active profile, else where `make ui` says that its server is, else the default
+    local address. A server is used only when it answers /health and accepts the configured credentials. Only a server
+    that was named by the environment or the profile, or one that refuses the credentials, leads to a warning.
     """
     named_url = _setting("PREFECT_API_URL")
-    api_url = (named_url or DEFAULT_API_URL).rstrip("/")
+    api_url = (named_url or announced_url(prefect_home()) or DEFAULT_API_URL).rstrip("/")
     no_answer: str | None = f"no answer within {PROBE_TIMEOUT_S} s"
-    fault = within(PROBE_TIMEOUT_S, lambda: _fault_of(api_url), no_answer)
+    fault = within(PROBE_TIMEOUT_S, lambda: fault_of(api_url), no_answer)
     if fault is None:
         return Listening(api_url)
     if not named_url and fault != REFUSES_CREDENTIALS:
@@ -87,19 +95,26 @@ def listening_server() -> Listening:
 def use(api_url: str) -> None:
     """Makes Prefect, when it is imported later, talk to `api_url`, with the credentials that were tried there."""
     os.environ["PREFECT_API_URL"] = api_url
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    use_credentials()
+
+
+def use_credentials() -> None:
+    """Makes Prefect's client, imported later, give the credentials that a server with the same settings asks for."""
     server_side = _setting("PREFECT_SERVER_API_AUTH_STRING")
     if server_side and not _setting("PREFECT_API_AUTH_STRING"):
         os.environ["PREFECT_API_AUTH_STRING"] = server_side
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
-def _fault_of(api_url: str) -> str | None:
+def fault_of(api_url: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
+    """Why what answers at `api_url` cannot be used; None for a Prefect server that takes the credentials."""
     try:
-        body = _get(f"{api_url}/health", PROBE_TIMEOUT_S)
+        body = _get(f"{api_url}/health", timeout_s)
         if body.strip() != b"true":
             return "what answers there is not a Prefect server"
         # /health asks for no credentials, every other route does
-        _get(f"{api_url}/admin/version", PROBE_TIMEOUT_S)
+        _get(f"{api_url}/admin/version", timeout_s)
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return REFUSES_CREDENTIALS
@@ -168,8 +183,6 @@ class OwnServer:
             api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             child = _start_child(listening.fileno(), api_url, log_path)
         use(api_url)
-        for name, value in CLIENT_DEFAULTS.items():
-            os.environ.setdefault(name, value)
         if auth_string := _setting("PREFECT_SERVER_API_AUTH_STRING"):
             os.environ["PREFECT_API_AUTH_STRING"] = auth_string
         _bypass_proxies_for_loopback()

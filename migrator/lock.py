@@ -13,6 +13,11 @@ from migrator.commands import command
 from migrator.errors import RefusedError
 from migrator.files import belong_to, mode_of
 
+
+class UnderWayError(RefusedError):
+    """Another process holds the lock of the database."""
+
+
 _held: dict[Path, int] = {}
 """Lock files that this process holds: the command line takes the lock, and the flow in it uses the same."""
 
@@ -35,8 +40,8 @@ def lock_path(database: Path) -> Path:
 def locked(database: Path) -> Iterator[None]:
     """Holds the lock of `database` (a real path); inside a block that holds it already nothing is taken.
 
-    Raises RefusedError where another process holds it, where there is no database, or where no file can be made
-    beside it.
+    Raises UnderWayError where another process holds it, RefusedError where there is no database, or where no file can
+    be made beside it.
     The file stays: removing it would let two runs hold two locks of one name.
     """
     path = lock_path(database)
@@ -78,7 +83,7 @@ def _take(path: Path, database: Path) -> int:
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
-        raise RefusedError(
+        raise UnderWayError(
             f"a run on {database} is already under way in process {holder}", "wait for it to end, then start again"
         ) from None
     except BaseException:

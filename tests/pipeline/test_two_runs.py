@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 
 from flows.migrate import migrate
-from migrator import candidate
 from migrator.errors import RefusedError
 from migrator.journal import journal_path
 from tests.pipeline.programs import stopping
@@ -60,25 +63,20 @@ def deployed(database: Path, flow: Flow) -> Any:
         )
 
 
-def test_a_deployments_run_holds_a_concurrency_limit_that_it_makes_itself(
-    demo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = f"migrate-{hashlib.sha256(str(demo).encode()).hexdigest()[:16]}"
-    slots: list[int] = []
-    stage = candidate.stage
-
-    def look(*args: Any) -> Any:
-        with get_client(sync_client=True) as client:
-            limit = client._client.get(f"/v2/concurrency_limits/{name}").json()
-        slots.append(limit["active_slots"])
-        return stage(*args)
-
-    monkeypatch.setattr(candidate, "stage", look)
-    flow_run = deployed(demo, migrate)
-    report: Any = run_flow(migrate, flow_run, parameters=flow_run.parameters)
+def test_a_deployments_run_waits_for_the_one_before_it_and_no_longer_than_that_lives(demo: Path) -> None:
+    moment, waits = "before migrator.candidate:stage", threading.Event()
+    sink = logger.add(lambda line: waits.set() if "waiting: a run on" in line else None, format="{message}")
+    try:
+        with stopping(moment, demo) as program, ThreadPoolExecutor() as aside:
+            program.reaches(moment)
+            flow_run = deployed(demo, migrate)
+            second = aside.submit(copy_context().run, run_flow, migrate, flow_run, parameters=flow_run.parameters)
+            assert waits.wait(60) and not second.done()
+            program.send(signal.SIGKILL)
+            report: Any = second.result(60)
+    finally:
+        logger.remove(sink)
     assert report["outcome"] == "migrated"
-    assert slots == [1]
-    with get_client(sync_client=True) as client:
-        limit = client._client.get(f"/v2/concurrency_limits/{name}").json()
-    assert (limit["limit"], limit["active_slots"]) == (1, 0)
+    assert [finding["code"] for finding in report["findings"]].count("recovered") == 1
     assert columns(demo) == COLUMNS_AFTER
+    assert beside(demo) == ["demo.db.backups"]

@@ -1,0 +1,181 @@
+"""What befalls the run of a worker from outside: it ends well, and its state and message say how."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from migrator.lock import UnderWayError, locked
+from tests.deployments.machines import Site, a_site, database_in
+from tests.deployments.servers import ROOT, Program, await_that, clean_environment, free_port
+from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
+
+pytestmark = pytest.mark.system("postgresql", program="pg_ctlcluster")
+
+FULL = os.environ.get("FAULTS") == "full"
+STAGE = "before migrator.candidate:stage"
+AS_BEFORE = ["ltmc.db.backups"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """With the worker of alpha."""
+    with a_site(tmp_path_factory.mktemp("site")) as site:
+        site.start(site.alpha)
+        yield site
+
+
+def paused_run(site: Site, folder: Path, moment: str = STAGE) -> tuple[str, Path, Path]:
+    """A run that will pause at `moment`, its database, and the file that is there while it does."""
+    database, paused = database_in(folder), folder / "paused"
+    return site.order_pausing(database, moment, paused), database, paused
+
+
+def is_free(database: Path) -> bool:
+    """Whether no run holds the lock of the database."""
+    try:
+        with locked(database):
+            return True
+    except UnderWayError:
+        return False
+
+
+ALL_PHASES = {
+    "preflight": ("before migrator.preflight:preflight", "refused: "),
+    "backup": ("before migrator.backup:back_up", "restored: back_up was stopped by SIGTERM; {} is as before"),
+    "rehearsal": (STAGE, "restored: stage was stopped by SIGTERM; {} is as before"),
+    "commit": ("before migrator.one_transaction:_commit", "restored: promote was stopped by SIGTERM; {} is as before"),
+    "committed": ("after migrator.one_transaction:_commit", "migrated: the cancellation came after the promotion"),
+    "end": ("before migrator.restoration:finish", "migrated: the cancellation came after the promotion"),
+}
+# Six runs at once are much for two processors.
+PHASES = {phase: of for phase, of in ALL_PHASES.items() if FULL or phase not in ("backup", "end")}
+
+
+def test_a_cancellation_from_the_ui_leaves_old_or_new_and_the_state_says_which(site: Site, tmp_path: Path) -> None:
+    runs = {phase: paused_run(site, tmp_path / phase, moment) for phase, (moment, _) in PHASES.items()}
+    before = {phase: content(database) for phase, (_, database, _) in runs.items()}
+    for run, _, paused in runs.values():
+        await_that(paused.exists, "the run pauses")
+        site.api.cancel(run)
+    for phase, (run, database, _) in runs.items():
+        name, message = site.api.ended(run)
+        assert (phase, name) == (phase, "Cancelled")
+        assert message.startswith(PHASES[phase][1].format(database)), message
+        if message.startswith("migrated"):
+            assert columns(database) == COLUMNS_AFTER
+        else:
+            assert content(database) == before[phase]
+        await_that(lambda database=database: beside(database) in ([], AS_BEFORE), "nothing of the run is left")
+
+    # One that was put back and one that was migrated.
+    for phase in ("rehearsal", "committed"):
+        assert ended_after_retry(site, runs[phase][0]) == "Completed"
+        assert columns(runs[phase][1]) == COLUMNS_AFTER
+
+
+def ended_after_retry(site: Site, run: str) -> str:
+    """In which state a run ends that somebody retries in the UI.
+
+    For some seconds after a cancellation the worker is still at it, and what is retried then is cancelled as well.
+    """
+    for _ in range(3):
+        site.api.retry(run)
+        name, _ = site.api.ended(run)
+        if name != "Cancelled":
+            break
+    return name
+
+
+def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_path: Path) -> None:
+    run, database, paused = paused_run(site, tmp_path / "db")
+    await_that(paused.exists, "the run pauses")
+    site.postgres.stop(signal.SIGINT)
+    before = len(site.server.said)
+    paused.unlink()
+    await_that(lambda: columns(database) == COLUMNS_AFTER, "it is migrated with no PostgreSQL")
+    await_that(lambda: "set_flow_run_state" in site.server.said[before:], "the server cannot keep the run's state")
+    site.postgres.start()
+    assert site.api.ended(run)[0] == "Completed"
+    assert beside(database) == AS_BEFORE
+
+
+def test_a_server_that_is_lost_in_the_middle_keeps_no_migration_from_its_end(site: Site, tmp_path: Path) -> None:
+    run, database, paused = paused_run(site, tmp_path / "db")
+    await_that(paused.exists, "the run pauses")
+    site.server.end()
+    paused.unlink()
+    await_that(lambda: beside(database) == AS_BEFORE, "it is migrated with no server")
+    assert columns(database) == COLUMNS_AFTER
+    # Sooner than Prefect's client gives up, and all the while no server.
+    await_that(lambda: is_free(database), "the next run may begin", patience_s=45)
+    site.start_server()
+    assert site.api.ended(run)[0] == "Completed"
+
+
+@pytest.mark.parametrize("fate", ["killed", *(["stopped"] if FULL else [])])
+def test_a_run_whose_worker_ends_puts_the_database_back_itself(site: Site, tmp_path: Path, fate: str) -> None:
+    run, database, paused = paused_run(site, tmp_path / "db")
+    before = content(database)
+    await_that(paused.exists, "the run pauses")
+    # Stopped: as systemd does it, worker and run together. Killed: the first line that the run logs breaks a pipe.
+    if fate == "stopped":
+        os.kill(int(paused.read_text()), signal.SIGTERM)
+    os.kill(site.alpha.pid, signal.SIGTERM if fate == "stopped" else signal.SIGKILL)
+    assert site.alpha.child is not None
+    site.alpha.child.wait(60)
+    paused.unlink()
+    assert site.api.ended(run)[0] == "Crashed"
+    await_that(lambda: beside(database) == AS_BEFORE, "the run ends")
+    assert content(database) == before
+    site.start(site.alpha)
+
+
+def test_a_run_that_is_killed_alone_is_ended_by_its_worker(site: Site, tmp_path: Path) -> None:
+    run, database, paused = paused_run(site, tmp_path / "db")
+    before = content(database)
+    await_that(paused.exists, "the run pauses")
+    os.kill(int(paused.read_text()), signal.SIGKILL)
+    assert site.api.ended(run)[0] == "Crashed"
+    await_that(lambda: beside(database) == AS_BEFORE, "what it left is removed")
+    assert content(database) == before
+
+
+def test_of_two_servers_runs_on_one_database_one_works_and_the_other_waits_for_it(site: Site, tmp_path: Path) -> None:
+    database, paused = database_in(tmp_path / "db"), tmp_path / "paused"
+    # The command line, on a server of its own, because the one that it was told of is not there.
+    settings = {"PAUSES": STAGE, "PAUSED": str(paused), "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tests.deployments.pausing", "--database", str(database), "--max-lock-ms", "60000"]
+    first = Program(
+        [*command, "--report", str(report)], clean_environment(tmp_path, **settings), tmp_path / "first.log"
+    )
+    try:
+        first.start()
+        await_that(paused.exists, "the run pauses")
+        run = site.api.order("migrate/alpha", database=str(database), max_lock_ms=60_000)
+        under_way = f"waiting: a run on {database} is already under way in process {first.pid}"
+        await_that(lambda: under_way in site.api.said(run), "the other one waits")
+        refused = subprocess.run(command, cwd=ROOT, env=first.environment, capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 2
+        assert f"already under way in process {first.pid}" in refused.stderr
+        paused.unlink()
+        assert first.child is not None
+        assert first.child.wait(120) == 0
+        assert site.api.ended(run)[0] == "Completed"
+    finally:
+        first.end()
+    assert "server_not_used" in [finding["code"] for finding in json.loads(report.read_text())["findings"]]
+    assert columns(database) == COLUMNS_AFTER
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(DISTINCT run_id) FROM _migration_history").fetchone() == (1,)
+    assert len(list((database.parent / "ltmc.db.backups").glob("*/backup.db"))) == 1

@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install migrate test bench faults defects lint format types imports house clean venv
+.PHONY: help install migrate ui test bench bench-backends bench-fleet screenshots faults defects lint format types imports house clean venv
 
 # Each candidate is run, because a name on the PATH may be a stub for a version that is not there.
 SUITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -14,10 +14,10 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PY := .venv/bin/python
 # A venv whose Python is gone since, or whose making was cut short, is made anew.
 VENV_WORKS := $(shell $(PY) -c 'import pip' 2>/dev/null && echo yes)
-TESTS ?= tests/unit tests/pipeline tests/faults
+TESTS ?= tests/unit tests/pipeline tests/faults tests/deployments tests/browser
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 install: .venv/run.installed ## make .venv with everything that a run needs
 
@@ -25,15 +25,28 @@ migrate: .venv/run.installed ## migrate a demo database, or DATABASE=path; OPTIO
 	@if [ -n "$$DATABASE" ]; then set -- --database "$$DATABASE"; else set -- --demo; fi; \
 	$(PY) -m flows.migrate "$$@" $(OPTIONS)
 
+ui: .venv/run.installed ## serve Prefect's UI with a worker and all deployments until Ctrl-C; DATABASE=path gives them theirs
+	@if [ -n "$$DATABASE" ]; then set -- --database "$$DATABASE"; fi; \
+	exec $(PY) -m deployments.ui "$$@" $(OPTIONS)
+
 test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='-k name' passes more
 	$(PY) -m pytest -n 2 --dist loadfile $(TESTS) $(OPTIONS)
 
 bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)
 
+bench-backends: .venv/bench.installed ## measure the tools on SQLite, PostgreSQL (where it is installed) and DuckDB (7 minutes)
+	$(PY) -m tests.benchmarks.backends $(OPTIONS)
+
+bench-fleet: .venv/test.installed ## migrate a thousand small databases (a quarter of an hour; DATABASES=200 for fewer)
+	$(PY) -m tests.benchmarks.fleet
+
+screenshots: .venv/test.installed ## take the pictures of docs/screenshots anew (needs chromium, and writes /srv/ltmc meanwhile)
+	$(PY) -m pytest tests/browser/screenshots.py
+
 faults: .venv/test.installed ## kill 2,500 runs beside a writer, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
-	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py
+	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments/test_bad_days_on_workers.py
 
 defects: .venv/test.installed ## seed every known defect into a migration and 15 new ones (SEED=n repeats them): which gate says so
 	$(PY) -m tests.faults.defects

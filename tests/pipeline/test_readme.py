@@ -1,7 +1,6 @@
 """Every command of the README, in its order, in a copy of the checkout with an empty home."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import pytest
 
 from migrator.ltmc import LTMC
 from tests.pipeline.runs import NEWEST
+from tests.unit.source_trees import CORRECT
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("flows", "tasks", "migrator", "deployments", "Makefile", "pyproject.toml", "constraints.txt", "prefect.yaml")
@@ -40,6 +40,7 @@ def checkout(tmp_path_factory):
     (folder / ".venv").symlink_to(Path(sys.prefix))
     (folder / "path" / "to").mkdir(parents=True)
     LTMC.make_demo(folder / "path" / "to" / "ltmc.db", 50)
+    shutil.copytree(CORRECT, folder / "path" / "to" / "app")
     return folder
 
 
@@ -63,14 +64,19 @@ def _run(command, checkout, environment):
 
 
 def _local_commands():
-    return [c for c in COMMANDS if "prefect" not in c]
+    return [c for c in COMMANDS if not c.startswith("make ui") and c not in _fleet_commands()]
+
+
+def _fleet_commands():
+    return [c for c in COMMANDS if "flows.fleet" in c]
 
 
 def test_the_readme_has_the_two_commands_and_they_are_all_tried():
     assert BLOCKS[0] == ["make migrate"]
     assert BLOCKS[1] == ["make test"]
-    assert len(_local_commands()) == 10
-    assert len(COMMANDS) == 15
+    assert len(_local_commands()) == 12
+    assert len(_fleet_commands()) == 3
+    assert len(COMMANDS) == 16
 
 
 def test_each_local_command_succeeds_in_the_order_of_the_readme(checkout, environment):
@@ -83,18 +89,32 @@ def test_each_local_command_succeeds_in_the_order_of_the_readme(checkout, enviro
         ended = _run(command, checkout, environment)
         assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
         said.append(ended.stdout)
-    migrated_demo, migrated, planned, again, reversed_, looked, restored, listed, pruned, checked = said
+    migrated_demo, migrated, planned, again, reversed_, looked, *source, restored, listed, pruned, checked = said
     assert "demo/ltmc.db: migrated" in migrated_demo
     assert f"0000 -> {NEWEST:04d}" in migrated
     assert "nothing changed" in planned
     assert "up to date" in again
     assert f"{NEWEST:04d} -> 0000" in reversed_
     assert "ltmc.db: clean, " in looked and "docs          path/to/docs/schema.md" in looked
+    assert "0 mismatches" in source[0] and "makes CodePatterns" in source[1] and "as the schema has it" in source[1]
     # The reverse gave back every row, but the ledger remembers it; the backup does not.
     assert "restored from the backup" in restored
     assert "ltmc.db.backups: 3, " in listed and "saved state" in listed
     assert "ltmc.db: 0 removed, 0 copied" in pruned
     assert "demo/ltmc.db: healthy" in checked and "20 passed, 0 failed, 8 skipped" in checked
+
+
+def test_the_commands_of_a_fleet_migrate_it_and_find_nothing_left(checkout, environment):
+    fleet = checkout / "path" / "to" / "fleet" / "east"
+    fleet.mkdir(parents=True)
+    for name in ("a.db", "b.db"):
+        LTMC.make_demo(fleet / name, 20)
+    ended = [_run(command, checkout, environment) for command in _fleet_commands()]
+    assert [said.returncode for said in ended] == [0, 0, 0], [said.stderr for said in ended]
+    planned, migrated, again = (said.stdout for said in ended)
+    assert "planned, nothing changed" in planned
+    assert "all migrated" in migrated and "\n2 in " in migrated
+    assert "all migrated" in again and " in " not in again
 
 
 def test_the_sample_output_is_what_a_run_prints(checkout, environment):
@@ -109,51 +129,41 @@ def _words(line):
     return re.sub(r"slowest tool +\w+", "slowest tool", re.sub(r"\d[\w.,]*", "N", line)).split()
 
 
-def test_the_prefect_commands_migrate_a_database_on_a_worker(checkout, environment):
-    database = checkout / "scheduled.db"
-    LTMC.make_demo(database, 20)
+def test_make_ui_serves_until_it_is_told_to_stop(checkout, environment):
+    (command,) = (c for c in COMMANDS if c.startswith("make ui"))
     api = f"http://127.0.0.1:{environment['PREFECT_SERVER_API_PORT']}/api"
-    environment = {**environment, "PREFECT_API_URL": api}
-    server, pool, deploy, worker, run = (c for c in COMMANDS if "prefect" in c)
-    running = []
-    try:
-        running.append(_start(server, checkout, environment))
-        _await(lambda: _answers(f"{api}/health"), running)
-        for command in (pool, deploy):
-            ended = _run(command + " </dev/null", checkout, environment)
-            assert ended.returncode == 0, f"{command}\n{ended.stdout}\n{ended.stderr}"
-        running.append(_start(worker, checkout, environment))
-        ended = _run(f"{run} --watch".replace("/path/to/ltmc.db", str(database)), checkout, environment)
-        assert ended.returncode == 0, f"{run}\n{ended.stdout}\n{ended.stderr}"
-        checked = _run(".venv/bin/python -m flows.migrate --json --database scheduled.db", checkout, environment)
-        assert json.loads(checked.stdout)["outcome"] == "up_to_date"
-    finally:
-        _end(reversed(running))
-
-
-def _start(command, checkout, environment):
-    log = (checkout / f"{command.split()[3]}.log").open("w")
-    return subprocess.Popen(
-        f"exec {command}",
-        shell=True,
-        cwd=checkout,
-        env=environment,
-        stdout=log,
-        stderr=log,
-        # Ctrl-C is ignored in the background, and there Prefect's worker would end on no SIGTERM either.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def _end(programs):
-    """Politely, then for good: a program that stays would hold its port and its database."""
-    for program in programs:
+    with _started(command, checkout, environment) as program:
+        _await(lambda: "Ctrl-C ends it." in (checkout / "make-ui.log").read_text(), program)
+        assert _answers(f"{api}/health")
         program.terminate()
-        try:
-            program.wait(30)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
+        program.wait(60)
+    said = (checkout / "make-ui.log").read_text()
+    assert f"All deployments work on {checkout / 'path' / 'to' / 'ltmc.db'}, and their schedules are on." in said
+    assert "\nstopping\nstopped\n" in said
+    assert not _answers(f"{api}/health")
+
+
+@contextlib.contextmanager
+def _started(command, checkout, environment):
+    with (checkout / "make-ui.log").open("w") as log:
+        # Ctrl-C is ignored in the background, and whoever starts Prefect there would have it so.
+        program = subprocess.Popen(
+            f"exec {command}",
+            shell=True,
+            cwd=checkout,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    try:
+        yield program
+    finally:
+        # Its children end with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
 
 
 def _answers(url):
@@ -164,9 +174,8 @@ def _answers(url):
         return False
 
 
-def _await(condition, programs):
+def _await(condition, program):
     """Asks again and again; pytest's timeout bounds it."""
     while not condition():
-        for program in programs:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                pytest.fail(f"it ended with {program.wait(0.1)} before it answered")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"it ended with {program.wait(0.1)} before it answered")

@@ -1,6 +1,5 @@
 """Rebuilding tables whose values change, and what of a stored text is refused; see also rebuilds/."""
 
-
 import pytest
 
 from migrator.ddl import quote

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.backup import Backup
+from migrator.candidate import predicted_lock_ms
+from migrator.charts import bar_chart
+from migrator.check.explanation import explain
+from migrator.check.wording import KINDS, wording
 from migrator.files import write_private
 from migrator.findings import Finding
-from migrator.performance import Latency
+from migrator.page import render
+from migrator.performance import BUDGET_MS, Latency
 from migrator.preflight import Live
 from migrator.promotion import Promoted
 from migrator.quick_check import ToolState
-from migrator.tools import ToolResult
+from migrator.tools import FAILED, PASSED, SKIPPED, ToolResult
 
 if TYPE_CHECKING:
     # What it imports takes longer than an answer that needs none of it.
@@ -25,7 +30,8 @@ MIGRATED, UP_TO_DATE, PLANNED = "migrated", "up_to_date", "planned"
 RESTORED, REFUSED, RESTORE_FAILED = "restored", "refused", "restore_failed"
 EXIT_CODES = {MIGRATED: 0, UP_TO_DATE: 0, PLANNED: 0, RESTORED: 1, REFUSED: 2, RESTORE_FAILED: 3}
 JSON_NAME, HTML_NAME = "report.json", "report.html"
-_TEMPLATE = Path(__file__).with_name("report.html")
+_CHARTED_SHARE = 0.02
+"""Of the run's time: a shorter step would have no bar to see."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Report:
     task_runs: int = 0
     error: str | None = None
     directory: Path | None = None
+    live: Live | None = None
     backup: Backup | None = None
     promoted: Promoted | None = None
     steps: list[StepTaken] = field(default_factory=list)
@@ -70,7 +77,7 @@ class Report:
 
     def describe(self, live: Live) -> None:
         """Takes over what was found of live."""
-        self.database, self.run_id, self.directory = str(live.database), live.run_id, live.directory
+        self.live, self.database, self.run_id, self.directory = live, str(live.database), live.run_id, live.directory
         self.from_version, self.to_version = live.from_version, live.to_version
         self.plan = () if live.plan is None else live.plan.statements
         self.add_findings(live.findings)
@@ -121,14 +128,71 @@ class Report:
         write_private(directory / JSON_NAME, json.dumps(self.as_json(), indent=2) + "\n", Path(self.database))
         write_private(directory / HTML_NAME, self.as_html(), Path(self.database))
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """What the run reached, in a few lines with their labels."""
+        if self.from_version is not None and self.outcome not in (REFUSED, RESTORED):
+            yield "version", f"{self.from_version:04d} -> {self.to_version:04d}"
+        if self.tools:
+            tools = counted(self.tools)
+            repaired = sum(t.before == FAILED and t.after == PASSED for t in self.tools)
+            passed = f"{tools[PASSED]} passed ({repaired} of them failed before)"
+            yield "tools", f"{passed}, {tools[FAILED]} failed, {tools[SKIPPED]} skipped"
+        if self.tool_server is not None:
+            after = [row.after for row in self.tool_server.rows]
+            yield "tool server", ", ".join(f"{after.count(status)} {status}" for status in (PASSED, FAILED, SKIPPED))
+        if self.latencies:
+            slowest = max(self.latencies, key=lambda entry: entry.p95_ms)
+            yield "slowest tool", f"{slowest.tool}, p95 {slowest.p95_ms:.1f} ms of {BUDGET_MS:g} ms"
+        if self.promoted is not None:
+            yield "promoted", str(self.promoted)
+        if self.backup is not None:
+            yield "backup", str(self.backup.path)
+            yield "report", str(self.backup.path.with_name(HTML_NAME))
+
+    @property
+    def predicted_lock_ms(self) -> float | None:
+        """What the rehearsal predicted for one transaction; None where nothing was promoted."""
+        return (
+            None if self.promoted is None else predicted_lock_ms(self.promoted.candidate, self.promoted.candidate.rows)
+        )
+
+    def planned_tables(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """What the plan does to each table: a headline, and lines with their labels."""
+        if self.live is None or self.live.plan is None:
+            return []
+        explained = explain(self.live.plan, self.live.state)
+        return [(f"{table.table} {KINDS[table.kind]}", list(wording(table))) for table in explained]
+
+    def latency_chart(self) -> str:
+        """The p95 of each tool before and after, the slowest first, as SVG; "" where nothing was measured."""
+        slowest_first = sorted(self.latencies, key=lambda entry: -entry.p95_ms)
+        before: list[float | None] = [entry.before_p95_ms for entry in slowest_first]
+        after = [entry.p95_ms for entry in slowest_first]
+        names = [entry.tool for entry in slowest_first]
+        return bar_chart(names, {"before": before, "after": after}, lambda ms: f"{ms:g} ms")
+
+    def steps_chart(self) -> str:
+        """How long each of the longer steps took, in the order of the run, and the others together, as SVG."""
+        total = sum(taken.seconds for taken in self.steps)
+        long = [taken for taken in self.steps if taken.seconds >= _CHARTED_SHARE * total]
+        bars = [(taken.name, taken.seconds) for taken in long]
+        if len(long) < len(self.steps):
+            bars.append((f"{len(self.steps) - len(long)} shorter steps", total - sum(taken.seconds for taken in long)))
+        seconds = {"seconds": [seconds for _, seconds in bars]}
+        return bar_chart([name for name, _ in bars], seconds, lambda value: f"{value:g} s")
+
     def as_html(self) -> str:
         """One file without references to others."""
-        from jinja2 import Environment, StrictUndefined
-
-        # Imported only here: what refuses or is up to date answers without it.
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-            report=self, tools=self.tool_rows()
+        return render(
+            "report.html",
+            report=self,
+            tools=self.tool_rows(),
+            counted=counted(self.tools),
+            before_p95={entry.tool: entry.before_p95_ms for entry in self.latencies},
+            tables=self.planned_tables(),
+            latency_chart=self.latency_chart(),
+            steps_chart=self.steps_chart(),
+            budget_ms=BUDGET_MS,
         )
 
 
@@ -146,4 +210,4 @@ def _tool_row(tool: ToolResult, latency: Latency | None) -> dict[str, object]:
 
 def counted(tools: Sequence[ToolResult]) -> dict[str, int]:
     """How many tools passed, failed and were skipped: a skipped one is never a passed one."""
-    return {status: sum(t.status == status for t in tools) for status in ("passed", "failed", "skipped")}
+    return {status: sum(t.status == status for t in tools) for status in (PASSED, FAILED, SKIPPED)}

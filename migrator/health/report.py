@@ -12,13 +12,13 @@ from migrator.health.charts import Limit, Series, line_chart, sparkline
 from migrator.health.checkup import Health
 from migrator.health.history import Check
 from migrator.health.tool_health import ToolHealth
+from migrator.page import render
 from migrator.performance import BUDGET_MS
 
 HTML_NAME, JSON_NAME = "health.html", "health.json"
 MARK = '<meta name="generator" content="flows.verify">'
 """Tells a report from any other file, which a report never replaces."""
 KEYS = ("database", "healthy", "faults", "findings")
-_TEMPLATE = Path(__file__).with_name("report.html")
 _LINES = 8
 """More lines than that nobody tells apart; the tables have them all."""
 
@@ -64,10 +64,8 @@ class HealthReport:
 
     def as_html(self) -> str:
         """One file without references to others."""
-        from jinja2 import Environment, StrictUndefined
-
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        return render(
+            "health/report.html",
             health=self.health,
             checks=self.checks,
             mark=MARK,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from flows.request import default_database, real_file
+from flows.request import FORM, default_database, real_file
 from migrator.backup import MAX_LOCK_MS
 
 
@@ -19,7 +19,7 @@ class CheckRequest(BaseModel):
     new migration that is undecided or would fail. 1: it could not be told.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,

@@ -10,10 +10,11 @@ from typing import Any
 
 from flows.new_text import new_fact, new_lines
 from flows.source_text import source_fact, source_lines, written_fact
+from migrator.check.explanation import Explanation
+from migrator.check.wording import KINDS, wording
 from migrator.ddl import tokens
 
 _LABEL = 14
-_KINDS = {"rebuild": "is made anew", "new": "is new", "drop": "goes"}
 
 
 def lines_of(result: dict[str, Any]) -> Iterator[str]:
@@ -124,26 +125,11 @@ def _lock(lock: dict[str, Any] | None) -> str:
 
 
 def _table(table: dict[str, Any]) -> Iterator[str]:
-    yield f"{table['table']} {_KINDS[table['kind']]}"
-    keeps = [] if table["originals"] is None else [f"{table['originals']} keeps what the new table cannot hold"]
-    returns = [] if table["comes_back"] is None else [f"{table['comes_back']} gives back what it kept"]
-    for label, entries in (
-        ("why", table["why"]),
-        ("adds", table["added"]),
-        ("removes", table["removed"]),
-        ("changes", [f"{now}  ->  {then}" for now, then in table["changed"]]),
-        ("moves", [", ".join(table["moved"])] if table["moved"] else []),
-        ("constrains", table["constraints"]),
-        ("converts", [f"{column}: {value}" for column, value in table["values"]]),
-        ("originals", keeps + returns),
-        ("makes", table["made"]),
-        (
-            "makes again",
-            [*table["made_again"], *(["because DROP TABLE takes them along"] if table["made_again"] else [])],
-        ),
-    ):
-        for number, entry in enumerate(entries):
-            yield from _fact("" if number else f"  {label}", entry)
+    explained, before = Explanation(**table), ""
+    yield f"{explained.table} {KINDS[explained.kind]}"
+    for label, line in wording(explained):
+        yield from _fact("" if label == before else f"  {label}", line)
+        before = label
 
 
 def _logs(logs: dict[str, Any]) -> Iterator[str]:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from flows.application import LTMC
 from flows.arguments import UsageError, parse
 from flows.listing import human
-from flows.request import _url, default_database, real_file
+from flows.request import FORM, default_database, real_file, url_without_credentials
 from flows.stream import Stream
 from migrator.backups.drill import Drill, record_drill
 from migrator.backups.drill import drill as drill_backup
@@ -33,7 +33,7 @@ _WRONG_ARGUMENTS = 2
 class DrillRequest(BaseModel):
     """Restore the newest backup of a database into a scratch folder, and see whether all of it is there and works."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
@@ -46,7 +46,7 @@ class DrillRequest(BaseModel):
         None, description="Restore the newest copy under this URL (file:///.., s3://..), not the newest backup here."
     )
 
-    _is_url = field_validator("remote")(_url)
+    _is_url = field_validator("remote")(url_without_credentials)
 
     @property
     def real_database(self) -> Path:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from flows.request import MigrationRequest
+from flows.request import FORM, MigrationRequest
 from migrator.errors import RefusedError
 from migrator.fleet.waves import Amount, parse_amount, parse_amounts
 
@@ -29,7 +29,7 @@ class FleetRequest(BaseModel):
     Exit code 0: all are migrated or up to date. 1: some are not. 2: nothing was begun. 3: one needs an operator.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     databases: list[Path] = Field(default_factory=list, description="The database files.")
     glob: list[str] = Field(

@@ -9,10 +9,10 @@ from loguru import logger
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.one_at_a_time import lock_when_free
-from flows.request import MigrationRequest, default_database, real_file
+from flows.request import FORM, MigrationRequest, default_database, real_file
 from migrator.errors import RefusedError
 from migrator.journal import read_journal
 from migrator.lock import UnderWayError
@@ -29,7 +29,7 @@ _WAIT_S = 60.0
 class RecoverRequest(BaseModel):
     """End what a killed run on a database began."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,

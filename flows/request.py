@@ -20,6 +20,14 @@ from migrator.tool_server.server import parse_tool_server, refuse_what_cannot_st
 T = TypeVar("T")
 
 
+FORM = ConfigDict(
+    extra="forbid",
+    frozen=True,
+    # In Prefect's run form, as a sentence begins; where the name says no unit, a field has a title of its own.
+    field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
+)
+
+
 def default_database() -> Path:
     """LTMC_DATABASE, else DB_PATH (the application's own variable), else ltmc.db in the working directory."""
     return Path(os.environ.get("LTMC_DATABASE") or os.environ.get("DB_PATH") or "ltmc.db")
@@ -30,7 +38,7 @@ def real_file(database: Path) -> Path:
     return Path(os.path.realpath(database))
 
 
-def _url(given: T) -> T:
+def url_without_credentials(given: T) -> T:
     """What is given, where it is none or a URL that holds no credentials; the error does not repeat it."""
     fault = fault_of(given) if isinstance(given, str) else None
     if fault is not None:
@@ -41,7 +49,7 @@ def _url(given: T) -> T:
 class MigrationRequest(BaseModel):
     """Migrate one SQLite database, or show what that would do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
@@ -65,7 +73,6 @@ class MigrationRequest(BaseModel):
     report: Path | None = Field(None, description="Also write the report as JSON to this file.")
     tool_server: str | None = Field(
         None,
-        title="Tool server",
         description="The command that starts the application's tool server, which is then tried on copies: "
         "'COMMAND...' (MCP on stdin and stdout) or 'http://127.0.0.1:PORT COMMAND...' (JSON-RPC at /jsonrpc).",
     )
@@ -87,11 +94,10 @@ class MigrationRequest(BaseModel):
     )
     copy_to: str | None = Field(
         None,
-        title="Copy to",
         description="After the migration, copy its backup to this URL (file:///.., s3://..); a failure is a note.",
     )
 
-    _is_url = field_validator("copy_to")(_url)
+    _is_url = field_validator("copy_to")(url_without_credentials)
 
     @field_validator("backup_dir", "report")
     @classmethod
@@ -149,7 +155,7 @@ class RestoreRequest(BaseModel):
     """Put a backup in the place of a database, after saving its present state. --list shows the backups there are; its
     own options are in --list --help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
@@ -163,7 +169,7 @@ class RestoreRequest(BaseModel):
     @field_validator("backup")
     @classmethod
     def _is_path_or_url(cls, given: Path | str) -> Path | str:
-        return _url(given) if "://" in str(given) else Path(given)
+        return url_without_credentials(given) if "://" in str(given) else Path(given)
 
     @property
     def real_database(self) -> Path:
@@ -173,7 +179,7 @@ class RestoreRequest(BaseModel):
 class ListRequest(BaseModel):
     """Show the backups of a database, newest first, and the copies of them off the machine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
@@ -185,7 +191,7 @@ class ListRequest(BaseModel):
     remote: str | None = Field(None, description="The URL under which copies were put with --copy-to.")
     verify: bool = Field(False, description="Read every backup and compare it with the hash in its manifest.")
 
-    _is_url = field_validator("remote")(_url)
+    _is_url = field_validator("remote")(url_without_credentials)
 
     @property
     def real_database(self) -> Path:
@@ -199,7 +205,7 @@ class BackupsRequest(BaseModel):
     migration in force, and for 30 days what a restore saved.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
@@ -226,7 +232,7 @@ class BackupsRequest(BaseModel):
     )
     dry_run: bool = Field(False, description="Show what would stay and what would go.")
 
-    _is_url = field_validator("copy_to")(_url)
+    _is_url = field_validator("copy_to")(url_without_credentials)
 
     @property
     def real_database(self) -> Path:
@@ -240,7 +246,7 @@ class BackupsRequest(BaseModel):
 class VerifyRequest(BaseModel):
     """Check whether a database is healthy, without writing to it, and keep what was found."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.stream import Stream
-from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, UP_TO_DATE, Report, counted
+from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, UP_TO_DATE, Report
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -98,30 +98,9 @@ class Terminal:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    for name, value in _facts(report):
+    for name, value in report.facts():
         yield f"{name:<14}{escape(value)}"
     for finding in report.findings:
         yield f"[yellow]{'note':<14}[/yellow]{escape(finding.message)}" + (
             f" ({finding.count:,})" if finding.count > 1 else ""
         )
-
-
-def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    if report.from_version is not None and report.outcome not in (REFUSED, RESTORED):
-        yield "version", f"{report.from_version:04d} -> {report.to_version:04d}"
-    if report.tools:
-        tools = counted(report.tools)
-        repaired = sum(t.before == "failed" and t.after == "passed" for t in report.tools)
-        passed = f"{tools['passed']} passed ({repaired} of them failed before)"
-        yield "tools", f"{passed}, {tools['failed']} failed, {tools['skipped']} skipped"
-    if report.tool_server is not None:
-        after = [row.after for row in report.tool_server.rows]
-        yield "tool server", ", ".join(f"{after.count(status)} {status}" for status in ("passed", "failed", "skipped"))
-    if report.latencies:
-        slowest = max(report.latencies, key=lambda entry: entry.p95_ms)
-        yield "slowest tool", f"{slowest.tool}, p95 {slowest.p95_ms:.1f} ms of 500 ms"
-    if report.promoted is not None:
-        yield "promoted", str(report.promoted)
-    if report.backup is not None:
-        yield "backup", str(report.backup.path)
-        yield "report", str(report.backup.path.with_name("report.html"))

@@ -175,3 +175,15 @@ def _is_module(name):
     if name.split(".")[0] in PACKAGES:
         return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
     return importlib.util.find_spec(name) is not None
+
+
+def test_what_the_pages_link_to_is_there():
+    pages = [path for path in _files() if path.suffix == ".md"]
+    broken = [
+        f"{_name(page)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert len(pages) >= 7
+    assert broken == []

@@ -6,12 +6,14 @@ import ast
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from migrator.ddl import folded
+from migrator.ddl import folded, tokens, words
 from migrator.source.path import Path
-from migrator.source.values import Items, Number, Pairs, Text, Value
+from migrator.source.values import Items, Number, Pairs, Text, Value, Ways
 
 if TYPE_CHECKING:
     from migrator.source.evaluation import Evaluation
+
+_SCHEMA_TABLES = ("sqlite_master", "sqlite_schema")
 
 
 def outcome(evaluation: Evaluation, test: ast.expr, path: Path) -> bool | None:
@@ -46,6 +48,17 @@ def asked_by(evaluation: Evaluation, test: ast.expr, path: Path) -> frozenset[st
             holes = (way.hole for way in evaluation.ways(test, path) if isinstance(way, Text))
             return frozenset().union(*(hole.asks for hole in holes if hole is not None))
     return frozenset()
+
+
+def looked_up(queries: Ways, parameters: Ways) -> frozenset[str]:
+    """The names of tables that a query of the schema is given, in its strings or as its parameters."""
+    texts = [way.plain for way in queries if isinstance(way, Text) and way.plain]
+    asking_texts = [text for text in texts if any(word in words(text) for word in _SCHEMA_TABLES)]
+    if not asking_texts:
+        return frozenset()
+    spelled = [token.text[1:-1] for text in asking_texts for token in tokens(text) if token.kind == "string"]
+    given = [each for way in parameters if isinstance(way, Items) for each in way.elements]
+    return frozenset(map(folded, [*spelled, *(each.plain for each in given if isinstance(each, Text) and each.plain)]))
 
 
 def asking(way: Value, asks: frozenset[str]) -> Value:

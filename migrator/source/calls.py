@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from migrator.source.branching import looked_up
 from migrator.source.containers import bind, elements
 from migrator.source.evaluation import Evaluation
 from migrator.source.path import RUNNERS, Path, Run, bound_arguments, last_name, parameters_in
@@ -67,6 +68,8 @@ class Calls:
             ways = self._evaluation.ways(sql, path)
             self.needs |= parameters_in(ways)
             self._program.runs(Run(self._evaluation.place(node), method, ways, path.asked))
+            parameters = self._evaluation.ways(node.args[1], path) if sql in node.args[:1] and node.args[1:] else ()
+            path.asked |= looked_up(ways, parameters)
         called = [way for way in self._evaluation.ways(node.func, path) if isinstance(way, Function)]
         if not called and isinstance(node.func, ast.Attribute):
             called = [*self._program.methods(node.func.attr)]

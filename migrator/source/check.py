@@ -100,7 +100,11 @@ def _verdicts(
     made = [(s.text, found[1].upper()) for s in statements if s.is_run and (found := _MAKES.match(sql_of(s.text)))]
     whole = [text.plain or "" for text, _ in sorted(made, key=lambda m: _MADE_ORDER.index(m[1])) if not text.holes]
     half_known = [made_name(sql_of(text)) for text, _ in made if text.holes]
-    half_known += [altered.table for s in statements if s.is_run and (altered := alteration(s)) is not None]
+    makes = {folded(made_name(sql_of(text))) for text, _ in made}
+    for altered in filter(None, (alteration(s) for s in statements if s.is_run)):
+        # What nobody makes cannot be altered either: a fault of the ALTER TABLE.
+        half_known += [name for name in (altered.table,) if folded(name) in makes]
+        half_known += [name for name in (altered.renamed,) if name]
     compilers = {side: Compiler(Memory(schema, whole, half_known), own_tables) for side, schema in schemas.items()}
     known: frozenset[str] = frozenset().union(*(c.memory.columns for c in compilers.values()))
     try:

@@ -23,6 +23,7 @@ _REGISTERED = re.compile(r"no such (function|collation sequence|module)\b|unsafe
 _INTERNAL = re.compile(r"may not be modified|may not be (?:altered|indexed|dropped)")
 _THERE_ALREADY = re.compile(r"already exists|duplicate column name|there is already ")
 _PYFORMAT = re.compile(r"%(?:\(\w+\))?s")
+_STAND_INS = ("NULL", "rowid")
 
 
 class Compiler:
@@ -51,6 +52,8 @@ class Compiler:
             found = judged_with_holes(self._memory_for(sql), statement.text, known_columns)
             return found if found.fault is None else self._certain(sql, found.fault, statement)
         fault = self._memory_for(sql).fault(sql)
+        if fault is None or self._is_made_here(sql, fault):
+            fault = self._fault_of_body(sql)
         if fault is not None:
             every = [self._certain(sql, each, statement) for each in (fault, *self._more(sql, fault))]
             certain = [verdict.fault for verdict in every if verdict.fault is not None]
@@ -64,6 +67,20 @@ class Compiler:
         makes_table = words(sql)[:2] == ("create", "table") and "select" not in words(sql)
         return self._empty if makes_table else self.memory
 
+    def _is_made_here(self, sql: str, fault: str) -> bool:
+        """Whether it is the source's own, which it makes once."""
+        return fault.endswith("already exists") and folded(made_name(sql)) not in self.memory.given
+
+    def _fault_of_body(self, sql: str) -> str | None:
+        """What SQLite will have against a view or a trigger once it is used; it makes both without looking into them
+        (sqlite.org/lang_createview.html)."""
+        made = words(sql)
+        if made[:1] == ("create",) and "view" in made[1:3]:
+            return self.memory.fault(sql[next(t.end for t in tokens(sql) if t.keyword == "as") :])
+        if made[:1] == ("create",) and "trigger" in made[1:3]:
+            return self.memory.fault_when_fired(sql)
+        return None
+
     def _certain(self, sql: str, fault: str, statement: FoundStatement) -> Verdict:
         lacked = folded(lacked_name(fault))
         schema, _, table = lacked.rpartition(".")
@@ -71,9 +88,6 @@ class Compiler:
             return Verdict(doubt=f"{fault}; the application may register it")
         if _INTERNAL.search(fault):
             return Verdict(doubt=f"{fault}, unless writable_schema is on")
-        if fault.endswith("already exists") and folded(made_name(sql)) not in self.memory.given:
-            # The source's own, which it makes once.
-            return Verdict()
         if _THERE_ALREADY.search(fault):
             return Verdict(doubt=f"{fault}; whether the code expects that is not to be seen")
         if fault.startswith("no such table") and (
@@ -98,9 +112,10 @@ class Compiler:
             column = lacked_name(fault)
             if not column or "no such table" in fault:
                 return
-            attempts = [_without(sql, column, "NULL"), _without(sql, column, "rowid")]
+            attempts = [_without(sql, column, stand_in) for stand_in in _STAND_INS]
             found = [(text, memory.fault(text)) for text in attempts]
-            following = next(((text, other) for text, other in found if other and lacked_name(other)), None)
+            lacking = ((text, other) for text, other in found if other and lacked_name(other) not in ("", *_STAND_INS))
+            following = next(lacking, None)
             if following is None or following[1] == fault or any(other is None for _, other in found):
                 return
             sql, fault = following

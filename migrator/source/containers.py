@@ -44,6 +44,8 @@ def comprehended(evaluation: Evaluation, node: ast.ListComp | ast.SetComp | ast.
     loop = node.generators[0]
     source = evaluation.ways(loop.iter, path)
     only = source[0] if len(source) == 1 else None
+    if isinstance(only, Pairs):
+        only = Items(_keys(evaluation, loop.iter, only))
     if len(node.generators) > 1 or loop.ifs or not isinstance(only, Items):
         return evaluation.not_known(node)
     inner = path.fork()
@@ -62,10 +64,14 @@ def elements(evaluation: Evaluation, node: ast.expr, path: Path) -> Ways:
         if isinstance(way, Items):
             found.extend(way.elements)
         elif isinstance(way, Pairs):
-            found.extend(Text((Literal(key, evaluation.place(node)),)) for key, _ in way.items)
+            found.extend(_keys(evaluation, node, way))
         else:
             found.extend(evaluation.not_known(node, "yields what only a run knows"))
     return bounded(found)
+
+
+def _keys(evaluation: Evaluation, node: ast.expr, pairs: Pairs) -> tuple[Text, ...]:
+    return tuple(Text((Literal(key, evaluation.place(node)),)) for key in dict(pairs.items))
 
 
 def bind(evaluation: Evaluation, target: ast.expr, ways: Ways, path: Path) -> None:

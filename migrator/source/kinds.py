@@ -18,10 +18,12 @@ def first_word(statement: FoundStatement) -> str:
 
 @dataclass(frozen=True)
 class Alteration:
-    """An ALTER TABLE; `added` is the column that it adds, "" where it does something else."""
+    """An ALTER TABLE; `added` is the column that it adds, `renamed` the table's new name, each "" where it does
+    something else."""
 
     table: str
-    added: str
+    added: str = ""
+    renamed: str = ""
 
 
 def alteration(statement: FoundStatement) -> Alteration | None:
@@ -31,8 +33,12 @@ def alteration(statement: FoundStatement) -> Alteration | None:
         return None
     table, following = (found[4], found[5:]) if found[3].text == "." else (found[2], found[3:])
     added = [token for token in following[:3] if token.keyword not in ("add", "column")]
-    adds = bool(following) and following[0].keyword == "add" and bool(added)
-    return Alteration(table.name or "", (added[0].name or "") if adds else "")
+    name = table.name or ""
+    if following and following[0].keyword == "add" and added:
+        return Alteration(name, added=added[0].name or "")
+    if [token.keyword for token in following[:2]] == ["rename", "to"] and len(following) > 2:
+        return Alteration(name, renamed=following[2].name or "")
+    return Alteration(name)
 
 
 def names_no_columns(statement: FoundStatement) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from migrator.ddl import folded, tokens, words
+from migrator.ddl import folded, quote, tokens, words
 from migrator.schema import Schema, columns_of
 
 _MOST_OPCODES = 1_000_000
@@ -27,7 +27,8 @@ class Memory:
         self.given = frozenset(folded(found.name) for found in schema.objects)
         unmade = {folded(name) for name in half_known} - self.given
         self.missing: dict[str, str] = dict.fromkeys(unmade, "the source builds or alters it while it runs")
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        # A statement that was kept would be explained as it was compiled, whatever the schema is by then.
+        self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
         self._connection.execute("PRAGMA trusted_schema=0")
         self._connection.set_progress_handler(lambda: True, _MOST_OPCODES)
         for found in schema.objects:
@@ -38,7 +39,8 @@ class Memory:
                 self._make(name, sql)
         listed = self._connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
         self.tables = tuple(name for (name,) in listed if not folded(name).startswith("sqlite_"))
-        self.columns = frozenset(folded(c) for table in self.tables for c in self._columns(table))
+        self._columns_of = {folded(table): self._columns(table) for table in self.tables}
+        self.columns = frozenset(folded(c) for columns in self._columns_of.values() for c in columns)
         # From here on: what a virtual table needs to be made is denied to the source's statements.
         self._connection.set_authorizer(_authorize)
 
@@ -57,6 +59,26 @@ class Memory:
         except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
             return str(error)
         return None
+
+    def fault_when_fired(self, trigger: str) -> str | None:
+        """What SQLite has against a statement that fires `trigger`, a CREATE TRIGGER that compiles, for its sake."""
+        found = list(tokens(trigger))
+        at = next(index for index, token in enumerate(found) if token.keyword == "on") + 1
+        table = found[at + 2 if found[at + 1].text == "." else at].name or ""
+        columns = ", ".join(f"{quote(column)} = NULL" for column in self._columns_of.get(folded(table), ()))
+        fires = [f"INSERT INTO {quote(table)} DEFAULT VALUES", f"DELETE FROM {quote(table)}"]
+        if columns:
+            fires.append(f"UPDATE {quote(table)} SET {columns}")
+        without = [self.fault(sql) for sql in fires]
+        self._connection.execute("SAVEPOINT before")
+        try:
+            self._connection.execute(trigger)
+            return next((f for f, other in zip(map(self.fault, fires), without, strict=True) if f != other), None)
+        except sqlite3.Error as error:
+            return str(error)
+        finally:
+            self._connection.execute("ROLLBACK TO before")
+            self._connection.execute("RELEASE before")
 
     def _make(self, name: str, sql: str) -> None:
         try:

@@ -138,6 +138,9 @@ def _each_literal(text: Text, change: Callable[[Literal], Text | None]) -> Text 
 
 
 def _of_pairs(name: str, pairs: Pairs, arguments: Sequence[Value]) -> Value | None:
+    if name == "keys":
+        # Wherever a dict is gone through, its keys are meant.
+        return pairs
     if name == "values":
         return Items(tuple(value for _, value in pairs.items))
     if name == "get" and arguments and isinstance(arguments[0], Text):
@@ -146,6 +149,9 @@ def _of_pairs(name: str, pairs: Pairs, arguments: Sequence[Value]) -> Value | No
 
 
 def _joined(separator: Text, items: Value) -> Value | None:
+    if isinstance(items, Pairs) and separator.literals:
+        # Where the dict stands is not known here.
+        items = Items(tuple(Text((Literal(key, separator.literals[0].place),)) for key in dict(items.items)))
     if not isinstance(items, Items):
         return None
     parts: list[Literal | Hole] = []

@@ -242,6 +242,62 @@ def f(c, columns):
     ]
 
 
+def test_a_table_that_the_source_renames_is_in_doubt_under_its_new_name(tmp_path):
+    source = """
+c.execute("ALTER TABLE users RENAME TO users_old")
+c.execute("INSERT INTO posts (author) SELECT id FROM users_old")
+"""
+    check = checked(tmp_path, source, *TABLES)
+    assert check.findings == ()
+    reason = "it could not be made here (the source builds or alters it while it runs)"
+    assert [(n.place.line, n.why) for n in check.not_checked] == [(3, f"no such table: users_old; {reason}")]
+
+
+def test_what_nobody_makes_cannot_be_altered(tmp_path):
+    source = "c.execute('ALTER TABLE user ADD COLUMN age INTEGER')\nc.execute('SELECT age FROM user')"
+    check = checked(tmp_path, source, *TABLES)
+    assert [(f.place.line, f.message) for f in check.errors] == [(1, "no such table: user"), (2, "no such table: user")]
+    assert check.not_checked == ()
+
+
+@pytest.mark.parametrize(
+    ("sql", "right", "wrong", "message"),
+    [
+        ("CREATE VIEW IF NOT EXISTS names AS SELECT {} FROM users", "name", "nme", "no such column: nme"),
+        ("CREATE TEMP VIEW names(n) AS WITH u AS (SELECT name FROM users) SELECT {} FROM u", "name", "nme",
+         "no such column: nme"),
+        ("CREATE TRIGGER g AFTER UPDATE OF name ON users BEGIN UPDATE posts SET {} = NEW.name; END", "body", "text",
+         "no such column: text"),
+        ("CREATE TRIGGER g BEFORE INSERT ON main.users WHEN NEW.{} > 1 BEGIN SELECT 1; END", "name", "nme",
+         "no such column: NEW.nme"),
+        ("CREATE TRIGGER g AFTER DELETE ON users BEGIN SELECT 1; DELETE FROM {}; END", "posts", "post",
+         "no such table: main.post"),
+        ("CREATE TRIGGER g INSTEAD OF DELETE ON authors BEGIN DELETE FROM posts WHERE author = OLD.{}; END", "author",
+         "name", "no such column: OLD.name"),
+    ],
+)  # fmt: skip
+def test_what_sqlite_looks_into_only_when_it_is_used_is_looked_into(tmp_path, sql, right, wrong, message):
+    assert messages(run(tmp_path, repr(sql.format(wrong)))) == [message]
+    check = run(tmp_path, repr(sql.format(right)))
+    assert (messages(check), check.not_checked, check.compiled) == ([], (), 1)
+
+
+def test_a_trigger_is_compiled_alone(tmp_path):
+    """Whatever the source makes before."""
+    source = """
+c.execute("CREATE TRIGGER g AFTER DELETE ON users BEGIN DELETE FROM post; END")
+c.execute("CREATE TRIGGER h AFTER DELETE ON users BEGIN DELETE FROM posts; END")
+c.execute("DELETE FROM users")
+"""
+    assert [f.place.line for f in checked(tmp_path, source, *TABLES).findings] == [2]
+
+
+def test_what_stands_in_for_a_missing_name_is_not_missed(tmp_path):
+    assert messages(run(tmp_path, "'ALTER TABLE users DROP COLUMN nme'")) == ['no such column: "nme"']
+    bare = "CREATE TABLE bare (key TEXT PRIMARY KEY) WITHOUT ROWID"
+    assert messages(checked(tmp_path, "c.execute('UPDATE bare SET ky = 1')", bare)) == ["no such column: ky"]
+
+
 def test_a_column_that_only_an_alter_of_the_source_adds_is_a_fault_that_says_so(tmp_path):
     source = "c.execute('ALTER TABLE users ADD COLUMN age INTEGER')\nc.execute('SELECT age FROM users')"
     assert messages(checked(tmp_path, source, *TABLES)) == [
@@ -273,6 +329,28 @@ def g(c, filters):
         (15, "no such column: age"),
     ]
     assert [n.place.line for n in check.not_checked] == [6, 11]
+
+
+def test_a_table_for_which_the_code_looks_first_is_no_fault(tmp_path):
+    source = """
+def f(c):
+    c.execute("SELECT a FROM extra")
+    c.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'extra'")
+    if c.fetchone():
+        c.execute("SELECT a FROM extra")
+        c.execute("SELECT a FROM other")
+    if c.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", ("Other",)).fetchone():
+        c.execute("SELECT a FROM other")
+    if c.execute("SELECT 1 FROM users WHERE name = 'third' OR mail = ?", ("third",)).fetchone():
+        c.execute("SELECT a FROM third")
+"""
+    check = checked(tmp_path, source, *TABLES)
+    assert [(f.place.line, f.message) for f in check.findings] == [
+        (3, "no such table: extra"),
+        (7, "no such table: other"),
+        (11, "no such table: third"),
+    ]
+    assert [n.place.line for n in check.not_checked] == [6, 9]
 
 
 def test_a_statement_that_cannot_be_read_is_a_doubt_where_the_call_has_others(tmp_path):

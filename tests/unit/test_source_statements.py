@@ -80,6 +80,15 @@ SHAPES = {
         "Q = {'a': 'SELECT a', 'b': 'SELECT b'}\ndef f(c, k):\n  c.execute(Q['a'])\n  c.execute(Q[k])",
         ["SELECT a", "SELECT b"],
     ),
+    "the keys of a dict": (
+        "def f(c):\n  d = {'a': 1, 'b': 2}\n  c.execute(f\"INSERT INTO t ({', '.join(d)}) VALUES (1, 2)\", d)\n"
+        "  c.execute('UPDATE t SET ' + ', '.join(f'{k} = ?' for k in d.keys()))",
+        ["INSERT INTO t (a, b) VALUES (1, 2)", "UPDATE t SET a = ?, b = ?"],
+    ),
+    "the keys of a dict that a call may change": (
+        "def f(c, x):\n  d = {'a': 1}\n  d.update(x)\n  c.execute('SELECT ' + ', '.join(d))",
+        ["SELECT {', '.join(d)}"],
+    ),
     "a function's text": ("def q(t): return f'SELECT a FROM {t}'\ndef f(c): c.execute(q('t'))", ["SELECT a FROM t"]),
     "a function that runs it": (
         "def run(sql, c, *p):\n  return c.execute(sql + ' LIMIT 1', p)\ndef f(c): run('SELECT a FROM t', c, 1)",

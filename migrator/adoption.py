@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from migrator.ddl import TableText, canonical, folded
+from migrator.declared import indexes_after
 from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Change, Migration
 from migrator.plan import Adopted, Plan, State, make_plan
@@ -32,7 +33,11 @@ def plan_adoption(migrations: Sequence[Migration], state: State, answers: Mappin
     differences: list[str] = []
     adopted: list[Adopted] = []
     for migration, change in _lasting(migrations):
-        alone = replace(migration, changes=(replace(change, indexes=()),))
+        if change.table_goes:
+            if state.schema.table(change.table) is not None:
+                differences.append(f"table {change.table} is there, which migration {migration.label} takes away")
+            continue
+        alone = replace(migration, changes=(replace(change, indexes=(), drops=()),))
         try:
             (table,) = make_plan([alone], state, answers).tables
         except RefusedError as error:
@@ -68,7 +73,7 @@ def _lasting(migrations: Sequence[Migration]) -> Iterator[tuple[Migration, Chang
     changes = [(m, c) for m in migrations for c in m.changes]
     for place, (migration, change) in enumerate(changes):
         later = (c for _, c in changes[place + 1 :] if folded(c.table) == folded(change.table))
-        if not any(c.after is not None for c in later):
+        if not any(c.declares_form for c in later):
             yield migration, change
 
 
@@ -89,9 +94,17 @@ def _differences(declared: TableText, present: TableText) -> Iterator[str]:
 
 
 def _index_differences(migrations: Sequence[Migration], schema: Schema) -> Iterator[str]:
-    for sql in (sql for m in migrations for change in m.changes for sql in change.indexes):
-        found = schema.named(index_name(sql))
-        if found is None:
-            yield f"index {index_name(sql)} is missing"
-        elif canonical(found.sql) != canonical(sql):
-            yield f"{found.kind} {found.name} is {found.sql!r}, declared {sql!r}"
+    changes = [change for m in migrations for change in m.changes]
+    for table in dict.fromkeys(folded(change.table) for change in changes):
+        mine = [change for change in changes if folded(change.table) == table]
+        standing = indexes_after(mine)
+        for sql in standing:
+            found = schema.named(index_name(sql))
+            if found is None:
+                yield f"index {index_name(sql)} is missing"
+            elif canonical(found.sql) != canonical(sql):
+                yield f"{found.kind} {found.name} is {found.sql!r}, declared {sql!r}"
+        dropped = {canonical(sql) for change in mine for sql in change.drops} - {canonical(sql) for sql in standing}
+        for found in schema.on_table(table, "index"):
+            if canonical(found.sql) in dropped:
+                yield f"index {found.name} is there, which a migration drops"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from migrator.ddl import TableText, canonical, folded, parse_create_table
@@ -40,16 +40,26 @@ class Difference:
 
 def declared_tables(migrations: tuple[Migration, ...], version: int) -> tuple[Declared, ...]:
     """Every table whose text some migration declares, as it is once `version` is the last one applied."""
-    changes = [(m.version, change) for m in migrations for change in m.changes if change.after is not None]
+    changes = [(m.version, change) for m in migrations for change in m.changes]
     found = []
-    for name in dict.fromkeys(change.table for _, change in changes):
+    for name in dict.fromkeys(change.table for _, change in changes if change.declares_form):
         mine = [(number, change) for number, change in changes if folded(change.table) == folded(name)]
         done = [change for number, change in mine if number <= version]
-        text = done[-1].after if done else mine[0][1].before
-        last = done[-1] if done else mine[0][1]
-        indexes = tuple(sql for change in done for sql in change.indexes)
+        forms = [change for change in done if change.declares_form]
+        last = forms[-1] if forms else next(change for _, change in mine if change.declares_form)
+        text = last.after if forms else last.before
+        indexes = indexes_after(done)
         found.append(Declared(name, None if text is None else parse_create_table(text), indexes, _kept(last)))
     return tuple(found)
+
+
+def indexes_after(changes: Iterable[Change]) -> tuple[str, ...]:
+    """The declared indexes that one table has after its `changes`, made in their order."""
+    standing: tuple[str, ...] = ()
+    for change in changes:
+        dropped = {canonical(sql) for sql in change.drops}
+        standing = (*(sql for sql in standing if canonical(sql) not in dropped), *change.indexes)
+    return standing
 
 
 def _kept(change: Change) -> frozenset[str]:

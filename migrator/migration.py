@@ -127,7 +127,7 @@ class Change:
     behaviours: tuple[Behaviour, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.before is not None and self.after is None and (self.values or self.back or self.indexes):
+        if self.table_goes and (self.values or self.back or self.indexes):
             raise DeclarationError(
                 f"the change of {self.table} has values or indexes for a table that goes", "declare its `after`"
             )
@@ -135,6 +135,15 @@ class Change:
             "after", self.after, [*self.identity, *self.values, *(back.of for back in self.back.values())]
         )
         self._check_columns("before", self.before, [*self.identity, *self.back])
+
+    @property
+    def declares_form(self) -> bool:
+        """Whether it says what the table is, and not only what becomes of its rows and indexes."""
+        return self.before is not None or self.after is not None
+
+    @property
+    def table_goes(self) -> bool:
+        return self.before is not None and self.after is None
 
     @property
     def originals_table(self) -> str:
@@ -215,7 +224,10 @@ def load_migrations(folder: Path) -> tuple[Migration, ...]:
             raise DeclarationError(f"migration file {path.name} is not named m0001_some_name.py", "rename it")
         version = int(named[1])
         if version in found:
-            raise DeclarationError(f"version {version:04d} is declared twice in {folder}", "number one of them anew")
+            both = f"m{found[version].label}.py and {path.name}"
+            raise DeclarationError(
+                f"version {version:04d} is declared twice in {folder}: {both}", "number one of them anew"
+            )
         found[version] = replace(_declared(path), version=version, name=named[2])
     missing = sorted(set(range(1, len(found) + 1)) - set(found))
     if missing:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from textwrap import shorten
 
 from migrator.backup import Progress, no_progress
 from migrator.connect import opened
@@ -144,7 +145,7 @@ def _check_plans(scratch: Scratch, probes: Iterable[Probe]) -> Iterator[Finding]
                 if table is not None:
                     raise ValidationError(
                         f"tool {probe.tool} reads all of {indexed[table]} although the migration gives it indexes: "
-                        f"{' '.join(statement.split())[:200]}; live unchanged",
+                        f"{shorten(statement, 300, placeholder=' ...')}; live unchanged",
                         "add an index for this query to the migration",
                     )
     unused = sorted(declared - used)

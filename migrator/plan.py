@@ -35,7 +35,8 @@ class TablePlan:
     the shadow table holds those, and `update` puts them into the table, which stays. `new`: `create` makes the
     table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
     the small steps of the rehearsal. `unmapped`, `duplicates` and `missing` find what the new table cannot hold; `mark`
-    raises the AUTOINCREMENT mark. `stage` is the number of a shadow table that does not become the table.
+    raises the AUTOINCREMENT mark; `drops` are the indexes that are not made again. `stage` is the number of a shadow
+    table that does not become the table.
     """
 
     table: str
@@ -55,6 +56,7 @@ class TablePlan:
     recreate: tuple[str, ...] = ()
     mark: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     reads: str | None = None
     writes: str = ""
     projection: Projection | None = None
@@ -82,6 +84,8 @@ class TablePlan:
 
     @property
     def statements(self) -> tuple[str, ...]:
+        if self.kind == "drop":
+            return (f"ALTER TABLE {quote(self.table)} RENAME TO {quote(self.writes)}",)
         texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.mark, *self.indexes)
         return tuple(text for text in texts if text)
 
@@ -255,6 +259,7 @@ def _rebuild(
     # Where STRICT comes or goes, the table as it is would refuse types and values of the new one.
     in_steps = ("strict" in words(target.suffix)) == ("strict" in words(present.suffix))
     only = projection.concerned if way.rows_only else ""
+    dropped = {canonical(sql) for sql in way.drops}
     return TablePlan(
         present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
@@ -272,6 +277,7 @@ def _rebuild(
         recreate=tuple(o.sql for o in kept_objects(way, state.schema, present, target)),
         mark=_mark(present.name, way.mark) if way.mark and target.autoincrement else (),
         indexes=tuple(missing_indexes(way, state.schema)),
+        drops=tuple(o.sql for o in state.schema.on_table(present.name, "index") if canonical(o.sql) in dropped),
         reads=way.reads if way.reads in state.own else None,
         writes=way.writes,
     )  # fmt: skip
@@ -308,14 +314,23 @@ def _projection(way: Directed, shape: Shape, now: Shape, table: str, state: Stat
     if unknown:
         raise RefusedError(f"table {table} has no column {unknown[0]!r}, whose values the migration repairs")
     kept = spelled(state.own.get(way.reads, ()))
+    pairs = by_column({column: spelled(sources) for column, sources in way.pairs.items()})
+    values = {c: v for c, v in by_column(way.values).items() if not _is_converted(c, pairs.get(c, ()), now, shape)}
     return Projection(
         table=table, key=spelled(shape.key), present=spelled(now.names), known=tuple(known.values()),
-        target=spelled(shape.names), values=by_column(way.values), where=way.where,
+        target=spelled(shape.names), values=values, where=way.where,
         opposite=by_column(way.opposite), opposite_where=way.opposite_where,
-        pairs=by_column({column: spelled(sources) for column, sources in way.pairs.items()}),
+        pairs=pairs,
         answers=answers, reads=way.reads, kept=kept, identity=spelled(way.identity),
         text=frozenset(spelled(c.name for c in shape.columns if c.holds_no_number)),
     )  # fmt: skip
+
+
+def _is_converted(column: str, sources: Iterable[str], now: Shape, shape: Shape) -> bool:
+    """Whether the table has `column` and, as it shall be, no more any that its value comes from: it holds the value."""
+    others = [source for source in sources if folded(source) != folded(column)]
+    left = any(side.column(source) is not None for source in others for side in (now, shape))
+    return bool(others) and not left and now.column(column) is not None
 
 
 def _added(way: Directed, shape: Shape, now: Shape) -> tuple[Column, ...]:

@@ -129,6 +129,7 @@ def _changes(explained: Explanation) -> Iterator[str]:
     ):
         yield from (f"new {title} {code(definition)}" for definition in definitions)
     yield from (f"column {code(definition)} goes" for definition in explained.removed)
+    yield from (f"index {code(definition)} goes" for definition in explained.dropped)
     yield from (f"column {code(now)} becomes {code(then)}" for now, then in explained.changed)
     if explained.moved:
         yield f"{_codes(explained.moved)} in another place"

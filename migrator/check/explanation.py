@@ -12,6 +12,8 @@ from migrator.migration import UNMAPPED, Answers, Change, Mapped, Migration, Val
 from migrator.plan import Plan, State, TablePlan
 
 _ONLY_VALUES = "values of its rows change"
+_ONLY_INDEXES = "only its indexes change"
+_GOES = "its rows, where it has any, are kept"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Explanation:
 
     `added`, `removed` and `constraints` (those gained) are definitions; `changed` are a column's definitions now and
     then; `moved` are columns; `values` are columns with the expression, or the spellings, that their values come from.
-    `made` are new indexes, `made_again` the indexes and triggers that stay: with the old table they go.
+    `made` are new indexes, `dropped` those that go, `made_again` the indexes and triggers that stay: with the old table
+    they go.
     `originals` is the table for what the new one cannot hold, `comes_back` the one whose values return from there.
     """
 
@@ -35,6 +38,7 @@ class Explanation:
     constraints: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
     made: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     made_again: tuple[str, ...] = ()
     originals: str | None = None
     comes_back: str | None = None
@@ -59,15 +63,16 @@ def explain_migration(migration: Migration) -> tuple[Explanation, ...]:
 def _of_plan(plan: TablePlan, present: TableText | None) -> Explanation:
     projection, target = plan.projection, plan.target
     if target is None:
-        why = ("its rows, where it has any, are kept",)
-        return Explanation(plan.table, plan.version, plan.kind, why, originals=plan.writes)
+        return Explanation(plan.table, plan.version, "drop", (_GOES,), originals=plan.writes)
     values = {} if projection is None else projection.values
     answers = Answers() if projection is None else projection.answers
     where = None if projection is None else projection.where
+    rows_change = bool(values or plan.reads) or not (plan.indexes or plan.drops)
     return replace(
-        _difference(plan.table, plan.version, present, target, where),
+        _difference(plan.table, plan.version, present, target, rows_change=rows_change),
         values=tuple(_values(values, where, answers)),
         made=_lines(plan.indexes),
+        dropped=_lines(plan.drops),
         made_again=_lines(plan.recreate),
         originals=plan.writes if plan.originals else None,
         comes_back=plan.reads,
@@ -76,25 +81,29 @@ def _of_plan(plan: TablePlan, present: TableText | None) -> Explanation:
 
 def _of_change(change: Change, version: int) -> Explanation:
     before, after = (None if text is None else parse_create_table(text) for text in (change.before, change.after))
+    if change.table_goes:
+        return Explanation(change.table, version, "drop", (_GOES,), originals=change.originals_table)
     if after is None:
-        explained = Explanation(change.table, version, "rebuild", (_ONLY_VALUES,))
+        why = _ONLY_VALUES if change.values else _ONLY_INDEXES
+        explained = Explanation(change.table, version, "rebuild", (why,))
     else:
-        explained = _difference(change.table, version, before, after, change.where)
+        explained = _difference(change.table, version, before, after, rows_change=bool(change.values))
     values = tuple(_values(change.values, change.where, Answers()))
     keeps = explained.kind == "rebuild" and bool(explained.removed or explained.changed or change.values)
     originals = change.originals_table if keeps else None
-    return replace(explained, values=values, made=_lines(change.indexes), originals=originals)
+    made, dropped = _lines(change.indexes), _lines(change.drops)
+    return replace(explained, values=values, made=made, dropped=dropped, originals=originals)
 
 
 def _difference(
-    table: str, version: int, present: TableText | None, target: TableText, where: str | None
+    table: str, version: int, present: TableText | None, target: TableText, *, rows_change: bool
 ) -> Explanation:
     """What the two texts say; `why` is what ALTER TABLE cannot do."""
     if present is None:
         added = tuple(one_line(d.text) for d in target.definitions)
         return Explanation(table, version, "new", ("there is no such table",), added=added)
     return Explanation(
-        table, version, "rebuild", tuple(_reasons(present, target, where)),
+        table, version, "rebuild", tuple(_reasons(present, target, rows_change)),
         added=tuple(_only_in(target, present)),
         removed=tuple(_only_in(present, target)),
         changed=tuple(_changed(present, target)),
@@ -103,7 +112,7 @@ def _difference(
     )  # fmt: skip
 
 
-def _reasons(present: TableText, target: TableText, where: str | None) -> Iterator[str]:
+def _reasons(present: TableText, target: TableText, rows_change: bool) -> Iterator[str]:
     """What ALTER TABLE cannot do (sqlite.org/lang_altertable.html)."""
     changed = [c for c in target.columns if (old := present.definition(c)) and old.canonical != _text(target, c)]
     if changed:
@@ -117,8 +126,8 @@ def _reasons(present: TableText, target: TableText, where: str | None) -> Iterat
     stay = [c for c in target.columns if present.definition(c) is not None]
     if _moved(present, target) or [*target.columns] != [*stay, *new]:
         yield "ALTER TABLE adds columns only at the end"
-    if where is not None or present == target:
-        yield _ONLY_VALUES
+    if present == target:
+        yield _ONLY_VALUES if rows_change else _ONLY_INDEXES
 
 
 def _text(table: TableText, column: str) -> str:

@@ -24,6 +24,7 @@ def wording(explained: Explanation) -> Iterator[tuple[str, str]]:
         ("converts", tuple(f"{column}: {value}" for column, value in explained.values)),
         ("originals", tuple(_originals(explained))),
         ("makes", explained.made),
+        ("drops", explained.dropped),
         ("makes again", explained.made_again),
     ):
         for line in lines:

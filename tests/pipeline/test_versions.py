@@ -106,7 +106,7 @@ def with_a_sixth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_sixth_migration_is_one_file(demo: Path, way: str) -> None:
     old = hashed(demo)
-    there = to(demo, 5)
+    there = to(demo, 5, max_lock_ms=PLENTY_MS)
     lock = {"max_lock_ms": WAYS[way]}
     sixth = to(demo, 6, **lock)
     assert (sixth["promote"]["strategy"], there["promote"]["strategy"]) == (way, "one_transaction")

@@ -7,12 +7,13 @@ from itertools import chain
 
 import pytest
 
+from migrator.ddl import quote
 from migrator.ltmc import LTMC
-from migrator.migration import Migration
+from migrator.migration import Migration, Switch
 from migrator.plan import State, make_plan
 from migrator.schema import read_schema
 from tests.unit.ltmc_databases import REAL, at_version, failures
-from tests.unit.migrating import NO_ANSWERS, everything, plan_for, promote, rehearse
+from tests.unit.migrating import NO_ANSWERS, everything, one, plan_for, promote, rehearse
 
 WRITING = ("store_memory", "log_chat", "add_todo", "complete_todo", "store_context_links", "log_code_attempt")
 OWN = set(chain.from_iterable(m.own_tables for m in LTMC.migrations))
@@ -68,6 +69,18 @@ def test_every_value_applied_twice_is_the_value_applied_once(before, declared):
     for table in again.tables:
         if table.projection is not None:
             assert connection.execute(table.projection.differing_from(table.table)).fetchone() == (0,)
+
+
+@EACH
+def test_the_demo_has_rows_for_every_value_that_a_migration_makes(declared):
+    connection = at_version(declared.version - 1)
+    projections = {t.table: t.projection for t in plan_for(connection, [declared]).tables}
+    for change in (c for c in declared.changes if c.values):
+        rows = projections[change.table].sql(only=projections[change.table].concerned)
+        asked_for = {c for c, value in change.values.items() if isinstance(value, Switch) and value.off is None}
+        for column in change.values.keys() - asked_for:
+            made = one(connection, f"SELECT count({quote(column)}) FROM ({rows})")
+            assert made, f"no row of the demo has a {column} of {change.table}: add some to migrator/ltmc/demo.py"
 
 
 @EACH

@@ -52,7 +52,7 @@ def test_a_gap_is_refused(tmp_path, names):
 def test_a_version_that_is_there_twice_is_refused(tmp_path):
     write(tmp_path, "m0001_a.py", "a")
     write(tmp_path, "m0001_b.py", "b")
-    with pytest.raises(DeclarationError, match="version 0001 is declared twice"):
+    with pytest.raises(DeclarationError, match=r"version 0001 is declared twice in .*: m0001_a\.py and m0001_b\.py;"):
         load_migrations(tmp_path)
 
 

@@ -92,10 +92,11 @@ def _refuse_what_needs_all_rows(plan: Plan) -> None:
             )
     for place, table in enumerate(plan.tables):
         filled = ({p.table for p in part if p.is_filled_online} for part in (plan.tables[:place], plan.tables[place:]))
-        if table.update and not table.is_filled_online and set.intersection(*filled):
+        both = sorted(filter(table.names, set.intersection(*filled)))
+        if table.update and not table.is_filled_online and both:
             raise NotOnlineError(
-                f"values of {table.table} may be read from a table that a migration before and one after it change, "
-                "which the online promotion cannot do in turn; live unchanged",
+                f"values of {table.table} may be read from {both[0]}, which migrations before and after it change; "
+                "the online promotion cannot do that in turn; live unchanged",
                 f"migrate to one version after the other with --to, or {way_out}",
             )
 

@@ -89,6 +89,14 @@ class TablePlan:
         texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.mark, *self.indexes)
         return tuple(text for text in texts if text)
 
+    def names(self, name: str) -> bool:
+        """Whether a statement names the table `name`, if only to read a value from it."""
+        return folded(name) in self._named
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(folded(t.name) for sql in self.statements for t in tokens(sql) if t.name is not None)
+
 
 @dataclass(frozen=True)
 class Adopted:
@@ -131,11 +139,7 @@ class Plan:
 
     def names(self, name: str) -> bool:
         """Whether a statement names the table `name`, if only to read a value from it."""
-        return folded(name) in self._named
-
-    @cached_property
-    def _named(self) -> frozenset[str]:
-        return frozenset(folded(t.name) for sql in self.statements for t in tokens(sql) if t.name is not None)
+        return any(table.names(name) for table in self.tables)
 
 
 def make_plan(

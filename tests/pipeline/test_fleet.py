@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -193,7 +194,8 @@ def test_a_database_that_takes_too_long_is_restored(demo: Path, monkeypatch: pyt
     before = content(demo)
     result = carried_out(demo, monkeypatch, fleet_children.in_an_endless_statement, timeout_s=2.0)
     assert result.outcome == "restored"
-    assert str(result.error).startswith("it took longer than 2 s; promote was stopped by Ctrl-C; ")
+    # In the endless statement, or on a busy machine before it.
+    assert re.match("it took longer than 2 s; [a-z_]+ was stopped by Ctrl-C; ", str(result.error))
     assert content(demo) == before
 
 

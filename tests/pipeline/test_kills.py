@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.recover import recover, recover_after_crash
-from migrator.errors import RefusedError
+from flows.recover import RecoverRequest, recover, recover_after_crash
 from migrator.journal import journal_path, read_journal
 from tests.pipeline.programs import children_of, ends_within, stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, flow_runs_of, recorded, run
@@ -86,19 +85,26 @@ def test_the_crash_hook_of_a_worker_recovers_in_a_flow_run_of_its_own(demo: Path
     recover_after_crash(None, flow_run, flow_run.state)
     assert content(demo) == before
     assert beside(demo) == ["demo.db.backups"]
-    assert [(r.name, r.state_name) for r in flow_runs_of(demo)][1:] == [(f"recover {demo}", "Completed")]
+    assert [(r.name, r.state_name) for r in flow_runs_of(demo)][1:] == [(f"recover {demo}", "Recovered")]
 
     # The second one finds nothing to do and makes no flow run.
     recover_after_crash(None, flow_run, flow_run.state)
     assert len(flow_runs_of(demo)) == 2
-    assert recover(demo)["outcome"] == "nothing_to_recover"
+    state = recover(RecoverRequest(database=demo), return_state=True)
+    assert (state.is_completed(), state.message) == (True, f"nothing to recover: no run on {demo} was killed")
 
 
-def test_a_hook_that_comes_while_a_run_is_under_way_touches_nothing(demo: Path) -> None:
+def test_a_hook_that_comes_while_a_run_is_under_way_touches_nothing(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.recover._WAIT_S", 0.0)
     moment = "before migrator.candidate:stage"
     with stopping(moment, demo) as program:
         program.reaches(moment)
         (flow_run,) = flow_runs_of(demo)
-        with pytest.raises(RefusedError, match=f"already under way in process {program.child.pid}"):
-            recover_after_crash(None, flow_run, flow_run.state)
+        recover_after_crash(None, flow_run, flow_run.state)
         assert journal_path(demo).exists()
+        state = flow_runs_of(demo)[-1].state
+        assert state is not None and state.is_completed()
+        assert f"left to the run at work: a run on {demo}" in str(state.message)
+        assert f"already under way in process {program.child.pid}" in str(state.message)

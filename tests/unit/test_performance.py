@@ -136,7 +136,7 @@ def test_a_tool_that_works_on_a_table_of_its_own_has_no_plan_there(scratch):
 
 def test_a_tool_that_keeps_memory_is_noticed_however_short_the_time(scratch):
     kept = []
-    leaking = Probe("some_tool", lambda connection: kept.append(bytearray(b"x") * (12 << 20)))
+    leaking = Probe("some_tool", lambda connection: kept.append(bytearray(b"x") * (64 << 20)))
     with pytest.raises(ValidationError, match=r"memory grew by [\d,]+ bytes over \d+ calls"):
         performance._check_memory(scratch.after, [leaking], 0.0)
 

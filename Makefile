@@ -46,7 +46,7 @@ screenshots: .venv/test.installed ## take the pictures of docs/screenshots anew 
 
 faults: .venv/test.installed ## kill 2,500 runs beside a writer, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
-	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments/test_bad_days_on_workers.py
+	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments tests/pipeline/test_fleet.py
 
 defects: .venv/test.installed ## seed every known defect into a migration and 15 new ones (SEED=n repeats them): which gate says so
 	$(PY) -m tests.faults.defects

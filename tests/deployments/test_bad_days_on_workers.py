@@ -109,6 +109,7 @@ def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_pat
     assert beside(database) == AS_BEFORE
 
 
+@pytest.mark.full
 def test_a_server_that_is_lost_in_the_middle_keeps_no_migration_from_its_end(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     await_that(paused.exists, "the run pauses")
@@ -150,6 +151,7 @@ def test_a_run_that_is_killed_alone_is_ended_by_its_worker(site: Site, tmp_path:
     assert content(database) == before
 
 
+@pytest.mark.full
 def test_of_two_servers_runs_on_one_database_one_works_and_the_other_waits_for_it(site: Site, tmp_path: Path) -> None:
     database, paused = database_in(tmp_path / "db"), tmp_path / "paused"
     # The command line, on a server of its own, because the one that it was told of is not there.

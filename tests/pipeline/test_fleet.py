@@ -250,7 +250,7 @@ def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
 def test_a_signal_restores_what_is_under_way_and_a_resume_goes_on(number: int, demos: Any, tmp_path: Path) -> None:
     paths, state = demos(4), tmp_path / "fleet.jsonl"
     before = content(paths[2])

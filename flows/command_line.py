@@ -27,6 +27,7 @@ from migrator.files import write_private
 from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
+from migrator.originals import count_originals
 from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 from migrator.script import promotion_script
@@ -84,6 +85,8 @@ def _answered_without_prefect(request: MigrationRequest, report: Report) -> Live
         report.findings.clear()
         return None
     report.outcome = UP_TO_DATE if live.plan is None else PLANNED
+    if live.plan is not None:
+        report.add_findings(count_originals(live.database, live.plan))
     return live
 
 

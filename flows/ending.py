@@ -20,8 +20,9 @@ from migrator.commands import restore_order
 from migrator.connect import is_passing, opened
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
+from migrator.originals import count_originals
 from migrator.preflight import Live
-from migrator.report import MIGRATED, REFUSED, RESTORE_FAILED, RESTORED, Report
+from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, Report
 from tasks.cancellation import TIMEOUT_S, RunCancelledError, is_cancelled
 from tasks.record import current_report
 from tasks.report import report_outcome
@@ -63,6 +64,8 @@ class Run:
         """
         self.report.running = "finish"
         self.report.outcome = outcome
+        if outcome == PLANNED and self.live is not None and self.live.plan is not None:
+            self.report.add_findings(count_originals(self.live.database, self.live.plan))
         if outcome == MIGRATED and self.live is not None and checked:
             self._clean_up(self.live)
         report_outcome()

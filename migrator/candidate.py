@@ -20,6 +20,7 @@ from migrator.errors import RehearsalError
 from migrator.files import make_directory, remove_tree
 from migrator.findings import Finding
 from migrator.inspection import Inspection, refuse_what_does_not_fit
+from migrator.originals import originals_kept
 from migrator.plan import Plan, TablePlan
 from migrator.row_comparison import compare_rows, compare_way_back
 from migrator.schema import Column, index_name
@@ -97,8 +98,7 @@ def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
         if table != first:
             refuse_what_does_not_fit(connection, table)
         kept = rebuild.convert_data(connection, table)
-    told = "change; {} keeps their old values" if table.update else "hold what the new table cannot; {} keeps it"
-    found = _kept(f"rows of {table.table} {told.format(table.writes)}", kept)
+    found = originals_kept(table, kept)
     took_s = time.perf_counter() - started
     return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, findings=(*candidate.findings, *found))
 
@@ -117,14 +117,9 @@ def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
         connection.execute("BEGIN")
         rows = rebuild.rebuild_table(connection, replace(table, compare=_COMPARED_LATER))
         connection.execute("COMMIT")
-    message = f"rows of {table.table}, which the schema to be does not have; {table.writes} keeps them"
-    found = _kept(message, rows) if table.kind == "drop" else ()
+    found = originals_kept(table, rows) if table.kind == "drop" else ()
     took_s = candidate.rebuild_s + time.perf_counter() - started
     return replace(candidate, rows=candidate.rows + rows, rebuild_s=took_s, findings=(*candidate.findings, *found))
-
-
-def _kept(message: str, rows: int) -> tuple[Finding, ...]:
-    return (Finding("originals_kept", message, rows),) if rows else ()
 
 
 def create_indexes(candidate: Candidate) -> Candidate:

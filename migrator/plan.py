@@ -89,6 +89,15 @@ class TablePlan:
         texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.mark, *self.indexes)
         return tuple(text for text in texts if text)
 
+    @property
+    def kept(self) -> str:
+        """What is put aside where, for people."""
+        if self.kind == "drop":
+            return f"rows of {self.table}, which the schema to be does not have; {self.writes} keeps them"
+        if self.update:
+            return f"rows of {self.table} change; {self.writes} keeps their old values"
+        return f"rows of {self.table} hold what the new table cannot; {self.writes} keeps it"
+
     def names(self, name: str) -> bool:
         """Whether a statement names the table `name`, if only to read a value from it."""
         return folded(name) in self._named

@@ -128,19 +128,26 @@ class Projection:
 
     def originals_into(self, writes: str, only: str = "") -> str:
         """INSERT of key and old values of the rows of which the way back would make something else than they were."""
-        again = [
-            f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
-        ]
-        rows = _select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
-        differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
         columns = [
             *map(quote, (*self.key, *self._changing)),
             *map(_left, self._left_behind),
             *map(_same, self.identity),
         ]
+        return f"INSERT INTO {quote(writes)} ({', '.join(columns)}) {self._originals(only)}"
+
+    def originals_count(self, only: str = "") -> str:
+        """SELECT of how many rows that are."""
+        return f"SELECT count(*) FROM ({self._originals(only)})"
+
+    def _originals(self, only: str) -> str:
+        again = [
+            f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
+        ]
+        rows = _select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
+        differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
         listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, (*self._left_behind, *self.identity))]
-        kept = _select(listed, f"({_select(['*', *again], f'({rows})')})")
-        return f"INSERT INTO {quote(writes)} ({', '.join(columns)}) {kept} WHERE {differ}"
+        compared = _select(["*", *again], f"({rows})")
+        return f"{_select(listed, f'({compared})')} WHERE {differ}"
 
     def fill(self) -> str:
         """UPDATE of the columns that the table lacked and that do not stay empty; '' where there are none."""

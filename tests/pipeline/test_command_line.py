@@ -286,3 +286,15 @@ def test_a_dry_run_prints_the_sql_of_the_promotion_and_nothing_else(demo: Path) 
 def test_sql_goes_with_a_dry_run_alone(demo: Path, options: list[str]) -> None:
     code, _, stderr = output_of("flows.migrate", demo.parent, "--database", str(demo), *options)
     assert (code, "--sql goes with --dry-run, and prints no JSON" in stderr) == (2, True)
+
+
+def test_a_dry_run_of_the_way_back_says_what_would_be_put_aside(demo: Path) -> None:
+    migrate(demo)
+    changed(demo, "INSERT INTO TeamMembers (member_id, name, created_at, updated_at) VALUES ('m', 'n', '2026', '2026')")
+    before = stored(demo)
+    arguments = ("--database", str(demo), "--dry-run", "--to", "0000", "--json")
+    code, stdout, _ = output_of("flows.migrate", demo.parent, *arguments)
+    (finding,) = (f for f in json.loads(stdout)["findings"] if f["code"] == "originals_kept")
+    assert (code, finding["message"], finding["count"], stored(demo)) == (
+        0, "rows of TeamMembers, which the schema to be does not have; TeamMembers_ahead keeps them", 1, before,
+    )  # fmt: skip

@@ -23,7 +23,10 @@ def write_marked(directory: Path, name: str, text: str) -> bool:
     reached through a symlink of its own name, and nothing outside of it is written; the file is the old or the new one,
     never half of it. Raises NotOursError where anything else is in the way, OSError where it cannot be written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotOursError(f"{directory} cannot be a folder: a file is in the way", "name another folder") from error
     with _opened(directory) as descriptor:
         stored = _stored(descriptor, directory / name)
         mark = text.partition("\n")[0].encode()

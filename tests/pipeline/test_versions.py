@@ -17,9 +17,9 @@ from flows.request import MigrationRequest
 from migrator import ltmc, promotion
 from migrator.connect import opened
 from migrator.content import read_contents
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, ValidationError
 from migrator.ltmc import LTMC
-from migrator.migration import load_migrations
+from migrator.migration import Change, Migration, load_migrations
 from migrator.preflight import read_state
 from tests.pipeline.programs import output_of
 from tests.pipeline.runs import NEWEST, PLENTY_MS, REAL, beside
@@ -223,3 +223,23 @@ def test_rows_that_a_baseline_would_leave_unrepaired_are_refused(
     assert beside(database) == []
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE '%migration%'").fetchone() == (0,)
+
+
+def test_a_tool_that_only_an_index_breaks_is_told_at_that_step(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to(demo, NEWEST)
+    before = hashed(demo)
+    ((last,),) = rows(demo, "SELECT max(id) FROM Todos")
+    # An error of every row that is new, and of none that is there.
+    overflow = f"CREATE INDEX overflow ON Todos (abs(-9223372036854775807 - 1 + 0 * id)) WHERE id > {last}"
+    sixth = Migration((Change("Todos", indexes=(overflow,)),), tools=("add_todo",), version=NEWEST + 1, name="overflow")
+    monkeypatch.setattr("flows.migrate.LTMC", replace(LTMC, migrations=(*LTMC.migrations, sixth)))
+    with pytest.raises(ValidationError, match="tool add_todo worked before and fails on the migrated copy: integer ov"):
+        to(demo, NEWEST + 1)
+    (report,) = (
+        json.loads(path.read_text())
+        for path in demo.parent.glob("demo.db.backups/*/report.json")
+        if json.loads(path.read_text())["to_version"] == NEWEST + 1
+    )
+    changes = [(c["tool"], c["step"], c["state"]) for c in report["tool_changes"]]
+    assert changes == [("add_todo", "stage the candidate", "works"), ("add_todo", "create indexes", "fails")]
+    assert hashed(demo) == before

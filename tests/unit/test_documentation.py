@@ -332,6 +332,14 @@ def test_a_page_has_the_mode_that_the_user_gives_to_new_files(tmp_path):
     assert (tmp_path / "schema.md").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("below", [".", "docs"])
+def test_a_file_where_the_folder_would_be_is_named(tmp_path, below):
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(NotOursError, match="cannot be a folder: a file is in the way; name another folder"):
+        write_marked(tmp_path / "there" / below, "schema.md", TEXT)
+    assert (tmp_path / "there").read_text() == "mine"
+
+
 @pytest.mark.parametrize("content", ["", "# Schema\n", f" {MARK}\n"])
 def test_a_file_that_is_not_ours_is_never_replaced(tmp_path, content):
     (tmp_path / "schema.md").write_text(content)
@@ -366,9 +374,6 @@ def test_what_is_no_file_is_in_the_way(tmp_path):
     os.mkfifo(tmp_path / "schema.md")
     with pytest.raises(NotOursError, match="is no ordinary file"):
         write_marked(tmp_path, "schema.md", TEXT)
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="File exists"):
-        write_marked(tmp_path / "file", "schema.md", TEXT)
 
 
 def test_a_folder_that_takes_no_file_is_an_error_and_nothing_is_left():

@@ -68,6 +68,7 @@ def _as_json(found: SourceCheck) -> dict[str, Any]:
         "files": found.files,
         "statements": found.statements,
         "compiled": found.compiled,
+        "assumed": found.assumed,
         "unconcerned": found.unconcerned,
         "mismatches": len(mismatches),
         "mended": sum(finding.is_mended for finding in found.findings),

@@ -49,6 +49,7 @@ def source_fact(source: dict[str, Any]) -> str:
         _counted(source["mismatches"], "mismatch", "mismatches"),
         f"{source['mended']} mended by the pending migration" if source["mended"] else "",
         f"{len(source['not_checked'])} not checked" if source["not_checked"] else "",
+        f"{source['assumed']} with a table that only a run knows" if source["assumed"] else "",
         f"{len(source['skipped'])} left out" if source["skipped"] else "",
     )
     read = f"{_counted(source['statements'], 'SQL statement')} in {_counted(source['files'], 'Python file')}"

@@ -29,7 +29,8 @@ _OTHER_FORMS = frozenset({MADE_OTHERWISE, DIFFERS, OLD_SCHEMA})
 class SourceCheck:
     """What the source of an application says of its database.
 
-    `compiled` of the `statements` compile on every side; `unconcerned` are those that name no table (PRAGMA, ATTACH).
+    `compiled` of the `statements` compile on every side; `assumed` do so with some table, and only a run knows which it
+    is; `unconcerned` are those that name no table (PRAGMA, ATTACH).
     `tables` are those that the source makes, `created` the statements that make them.
     """
 
@@ -37,6 +38,7 @@ class SourceCheck:
     files: int
     statements: int
     compiled: int
+    assumed: int
     unconcerned: int
     findings: tuple[SourceFinding, ...]
     not_checked: tuple[NotChecked, ...]
@@ -87,7 +89,8 @@ def check_source(
         if c.altered_at is not None and any(schema.table(c.text.name) for schema in schemas.values())
     )
     return SourceCheck(
-        folder, len(found.files), len(found.statements), judged.compiled, len(found.statements) - len(concerned),
+        folder, len(found.files), len(found.statements), judged.compiled, judged.assumed,
+        len(found.statements) - len(concerned),
         tuple(sorted(findings, key=lambda f: (f.place, f.code, f.message))),
         tuple(sorted({*found.not_checked, *judged.not_checked(), *unknown}, key=lambda n: (n.place, n.shown, n.why))),
         found.skipped, tables, created,

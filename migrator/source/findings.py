@@ -74,6 +74,11 @@ class Judged:
         """How many compile on every side."""
         return sum(all(v == Verdict(as_text=v.as_text) for v in sides.values()) for sides in self._verdicts.values())
 
+    @property
+    def assumed(self) -> int:
+        """How many compile with some table, of which only a run knows whether it is the one, on one side at least."""
+        return sum(any(v.assumes_table for v in sides.values()) for sides in self._verdicts.values())
+
     def findings(self) -> tuple[SourceFinding, ...]:
         """The faults: one for each name, however many ways of building a statement come upon it."""
         merged: dict[tuple[str, str, Place], SourceFinding] = {}

@@ -48,13 +48,15 @@ class Verdict:
 
     SQLite names one fault and stops; `more` are the names that it would miss next.
     `as_text` are the faults of one that compiles only because SQLite takes names in double quotes that are no columns
-    for strings (sqlite.org/quirks.html#double_quoted_string_literals_are_accepted).
+    for strings (sqlite.org/quirks.html#double_quoted_string_literals_are_accepted). `assumes_table`: it compiles with
+    some table, and which one only a run knows.
     """
 
     fault: str | None = None
     doubt: str | None = None
     as_text: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    assumes_table: bool = False
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -78,7 +80,7 @@ def judged_with_holes(memory: Memory, text: Text, known_columns: frozenset[str])
     for chosen, tables, message in _attempts(sql, slots, memory):
         counts = _COUNTS.search(message or "")
         if message is None or (counts and memory.fault(_filled(sql, slots, _counted(slots, chosen, counts))) is None):
-            return Verdict()
+            return Verdict(assumes_table=bool(set(tables) - {_NEW}))
         tried.add(tables)
         name = lacked_name(message)
         last = folded(name.rpartition(".")[2])

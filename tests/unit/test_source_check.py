@@ -77,7 +77,7 @@ def messages(check):
 def test_no_alarm_for_what_fits(tmp_path, sql):
     check = run(tmp_path, sql)
     assert (messages(check), check.not_checked) == ([], ())
-    assert check.compiled == check.statements > 0
+    assert check.compiled + check.assumed == check.statements > 0
 
 
 @pytest.mark.parametrize(
@@ -414,3 +414,10 @@ c.execute("SELECT i FROM all_of_them")
     with sqlite3.connect(":memory:") as connection:
         assert connection.execute("PRAGMA hard_heap_limit").fetchone() == (0,)
     connection.close()
+
+
+def test_a_table_that_only_a_run_knows_is_no_proof_and_counted_by_itself(tmp_path):
+    check = run(tmp_path, 'f"SELECT name FROM {table}"')
+    assert (check.statements, check.compiled, check.assumed, check.findings, check.not_checked) == (1, 0, 1, (), ())
+    check = run(tmp_path, 'f"SELECT {column} FROM users"')
+    assert (check.compiled, check.assumed) == (1, 0)

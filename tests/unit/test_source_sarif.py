@@ -9,7 +9,9 @@ from tests.unit.source_trees import SEEDED, after, before, schema, write
 # Of sarif-schema-2.1.0.json: what must be in each object that is used here, and what may be.
 OBJECTS = {
     "log": ({"version", "runs"}, {"$schema"}),
-    "run": ({"tool"}, {"results", "columnKind"}),
+    "run": ({"tool"}, {"results", "columnKind", "invocations"}),
+    "invocation": ({"executionSuccessful"}, {"toolExecutionNotifications"}),
+    "notification": ({"message"}, {"level"}),
     "tool": ({"driver"}, set()),
     "driver": ({"name"}, {"rules", "version", "informationUri"}),
     "rule": ({"id"}, {"shortDescription", "fullDescription", "defaultConfiguration", "helpUri"}),
@@ -39,6 +41,11 @@ def check_log(log):
         check_object("rule", rule)
         assert rule["shortDescription"].keys() == {"text"}
     assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
+    (invocation,) = run["invocations"]
+    check_object("invocation", invocation)
+    for notification in invocation["toolExecutionNotifications"]:
+        check_object("notification", notification)
+        assert notification["level"] in LEVELS and notification["message"]["text"]
     for result in run["results"]:
         check_object("result", result)
         assert result["level"] in LEVELS
@@ -117,3 +124,10 @@ def test_what_the_pending_migration_mends_is_a_note(tmp_path):
         ("note", "no such column: new (before, mended by the pending migration): SELECT new FROM t"),
         ("error", "no such column: old (after): SELECT old FROM t"),
     ]
+
+
+def test_a_file_that_could_not_be_read_is_told(tmp_path):
+    write(tmp_path, {"good.py": "x = 1", "bad.py": "def"})
+    run = check_log(to_sarif(check_source(tmp_path, after()), "flows.check", tmp_path))
+    (told,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert told["level"] == "warning" and told["message"]["text"].startswith("bad.py was left out: ")

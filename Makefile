@@ -14,7 +14,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PY := .venv/bin/python
 # A venv whose Python is gone since, or whose making was cut short, is made anew.
 VENV_WORKS := $(shell $(PY) -c 'import pip' 2>/dev/null && echo yes)
-TESTS ?= tests/unit tests/pipeline tests/faults tests/deployments tests/browser
+# The longest first: the short ones fill what is left.
+TESTS ?= tests/deployments tests/browser tests/faults tests/pipeline tests/unit
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -30,7 +31,7 @@ ui: .venv/run.installed ## serve Prefect's UI with a worker and all deployments 
 	exec $(PY) -m deployments.ui "$$@" $(OPTIONS)
 
 test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='-k name' passes more
-	$(PY) -m pytest -n 2 --dist loadfile $(TESTS) $(OPTIONS)
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS) $(OPTIONS)
 
 bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)
@@ -46,7 +47,7 @@ screenshots: .venv/test.installed ## take the pictures of docs/screenshots anew 
 
 faults: .venv/test.installed ## kill 2,500 runs beside a writer, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
-	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments tests/pipeline/test_fleet.py
+	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments tests/pipeline/test_fleet.py tests/pipeline/test_fleet_workers.py
 
 defects: .venv/test.installed ## seed every known defect into a migration and 15 new ones (SEED=n repeats them): which gate says so
 	$(PY) -m tests.faults.defects

@@ -17,7 +17,7 @@ from migrator.connect import opened
 from migrator.ddl import folded
 from migrator.errors import RefusedError
 from migrator.migration import Answers
-from migrator.plan import make_plan
+from migrator.planning import make_plan
 from migrator.preflight import read_state
 
 FOLDER = Path(migrator.ltmc.__file__).with_name("migrations")

@@ -13,7 +13,8 @@ from migrator.ddl import TableText, canonical, folded
 from migrator.declared import indexes_after
 from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Change, Migration
-from migrator.plan import Adopted, Plan, State, make_plan
+from migrator.plan import Adopted, Plan, State
+from migrator.planning import make_plan
 from migrator.schema import Schema, index_name
 
 BASELINE = "baseline"

@@ -9,7 +9,8 @@ from migrator.adoption import BASELINE, plan_adoption
 from migrator.errors import RefusedError
 from migrator.ledger import Applied
 from migrator.migration import Answers, Migration
-from migrator.plan import Plan, State, make_plan
+from migrator.plan import Plan, State
+from migrator.planning import make_plan
 
 
 def plan_pending(

@@ -25,7 +25,8 @@ from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace
 from migrator.pages import PRESENT_NAME, copy_back
-from migrator.plan import Plan, State, make_plan
+from migrator.plan import Plan, State
+from migrator.planning import make_plan
 from migrator.preflight import BACKUPS_SUFFIX, Live, read_state
 from migrator.removal import remove_own, temporary_objects
 from migrator.schema import Schema, columns_of

@@ -17,7 +17,8 @@ from migrator.content import read_contents
 from migrator.ddl import quote
 from migrator.errors import RefusedError, RehearsalError
 from migrator.migration import UNMAPPED
-from migrator.plan import Plan, TablePlan, make_plan
+from migrator.plan import Plan, TablePlan
+from migrator.planning import make_plan
 from migrator.preflight import read_state
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, columns_of, read_schema

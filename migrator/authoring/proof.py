@@ -11,7 +11,8 @@ from migrator.connect import set_pragma
 from migrator.ddl import folded
 from migrator.errors import RefusedError
 from migrator.migration import Answers, Migration
-from migrator.plan import State, make_plan
+from migrator.plan import State
+from migrator.planning import make_plan
 from migrator.schema import Schema, columns_of, is_virtual, read_schema
 
 

@@ -13,7 +13,8 @@ from migrator.errors import RefusedError
 from migrator.findings import Finding
 from migrator.health.faults import Fault
 from migrator.migration import Answers
-from migrator.plan import State, make_plan
+from migrator.plan import State
+from migrator.planning import make_plan
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def writing(database: Path) -> Iterator[list[str]]:
         writer.join()
 
 
-@pytest.mark.parametrize("fate", [pytest.param("hangs", marks=pytest.mark.full), "dies"])
+@pytest.mark.full
+@pytest.mark.parametrize("fate", ["hangs", "dies"])
 def test_a_server_that_is_lost_in_the_middle_delays_neither_the_migration_nor_the_application(
     server: PrefectServer, tmp_path: Path, fate: str
 ) -> None:

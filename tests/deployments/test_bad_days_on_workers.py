@@ -96,6 +96,7 @@ def ended_after_retry(site: Site, run: str) -> str:
     return name
 
 
+@pytest.mark.full
 def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     await_that(paused.exists, "the run pauses")
@@ -123,6 +124,7 @@ def test_a_server_that_is_lost_in_the_middle_keeps_no_migration_from_its_end(sit
     assert site.api.ended(run)[0] == "Completed"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fate", ["killed", *(["stopped"] if FULL else [])])
 def test_a_run_whose_worker_ends_puts_the_database_back_itself(site: Site, tmp_path: Path, fate: str) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
@@ -141,6 +143,7 @@ def test_a_run_whose_worker_ends_puts_the_database_back_itself(site: Site, tmp_p
     site.start(site.alpha)
 
 
+@pytest.mark.full
 def test_a_run_that_is_killed_alone_is_ended_by_its_worker(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     before = content(database)

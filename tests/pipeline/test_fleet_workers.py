@@ -53,6 +53,7 @@ def deployment(server: OwnServer, tmp_path: Path) -> Iterator[str]:
     assert ends_within(worker.pid, 0)
 
 
+@pytest.mark.full
 def test_each_database_is_a_run_of_the_deployment_below_its_task(deployment: str, tmp_path: Path) -> None:
     good, missing = tmp_path / "good.db", tmp_path / "missing.db"
     LTMC.make_demo(good, 20)

@@ -13,7 +13,8 @@ from migrator.migration import Answers, Change, Mapped, Migration
 from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
 from migrator.pace import Pace
-from migrator.plan import Plan, make_plan
+from migrator.plan import Plan
+from migrator.planning import make_plan
 from migrator.preflight import read_state
 from migrator.removal import remove_own
 from tests.unit.migrating import NO_ANSWERS, cells, migration

@@ -7,7 +7,8 @@ from itertools import chain
 from migrator import rebuild
 from migrator.ddl import parse_create_table, quote
 from migrator.migration import Answers, Change, Migration
-from migrator.plan import Plan, State, make_plan
+from migrator.plan import Plan, State
+from migrator.planning import make_plan
 from migrator.schema import Schema, columns_of, read_schema, rowid_name
 
 NO_ANSWERS = Answers()

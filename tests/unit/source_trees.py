@@ -10,7 +10,8 @@ from pathlib import Path
 from migrator.ltmc import LTMC
 from migrator.ltmc.probes.tables import RETRIEVAL_WEIGHTS, TABLES
 from migrator.migration import Answers
-from migrator.plan import State, make_plan
+from migrator.plan import State
+from migrator.planning import make_plan
 from migrator.schema import Schema, read_schema
 from migrator.source.check import SourceCheck, check_source
 from migrator.source.statements import Found, find_statements

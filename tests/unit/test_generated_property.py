@@ -13,7 +13,7 @@ from migrator.ddl import quote
 from migrator.errors import MigratorError
 from migrator.inspection import refuse_what_does_not_fit
 from migrator.migration import Answers
-from migrator.plan import make_plan
+from migrator.planning import make_plan
 from tests.unit.generating import as_sqlite_stores, generated, meaning
 from tests.unit.migrating import back, cells, database, everything, promote, rehearse, state_of
 

@@ -13,7 +13,7 @@ from migrator.authoring.lint import lint
 from migrator.connect import opened
 from migrator.ltmc import LTMC
 from migrator.migration import Answers, load_migrations
-from migrator.plan import make_plan
+from migrator.planning import make_plan
 from migrator.preflight import preflight, read_state
 from tests.runs import PLENTY_MS, migrate
 from tests.unit.generating import application, as_sqlite_stores, generated, meaning

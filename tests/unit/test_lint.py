@@ -8,7 +8,7 @@ import pytest
 from migrator.authoring.lint import lint
 from migrator.connect import opened
 from migrator.migration import Answers, Change, Mapped
-from migrator.plan import make_plan
+from migrator.planning import make_plan
 from tests.runs import run_sql, stored
 from tests.unit.generating import generated
 from tests.unit.migrating import database, migration, state_of

@@ -10,7 +10,8 @@ import pytest
 from migrator.ddl import quote
 from migrator.ltmc import LTMC
 from migrator.migration import Migration, Switch
-from migrator.plan import State, make_plan
+from migrator.plan import State
+from migrator.planning import make_plan
 from migrator.schema import read_schema
 from tests.unit.ltmc_databases import REAL, at_version, failures
 from tests.unit.migrating import NO_ANSWERS, everything, one, plan_for, promote, rehearse

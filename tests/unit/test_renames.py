@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from migrator.migration import Back, Change
-from migrator.plan import State, make_plan
+from migrator.plan import State
+from migrator.planning import make_plan
 from migrator.schema import read_schema
 from tests.runs import migrate, rows, run_sql
 from tests.unit.generating import application, generated

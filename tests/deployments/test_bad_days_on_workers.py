@@ -61,6 +61,7 @@ ALL_PHASES = {
 PHASES = {phase: of for phase, of in ALL_PHASES.items() if FULL or phase not in ("backup", "end")}
 
 
+@pytest.mark.full
 def test_a_cancellation_from_the_ui_leaves_old_or_new_and_the_state_says_which(site: Site, tmp_path: Path) -> None:
     runs = {phase: paused_run(site, tmp_path / phase, moment) for phase, (moment, _) in PHASES.items()}
     before = {phase: content(database) for phase, (_, database, _) in runs.items()}

@@ -207,7 +207,7 @@ def test_a_server_that_cannot_be_started_refuses(demo: Path) -> None:
 def test_a_report_that_cannot_be_written_is_a_finding(demo: Path) -> None:
     code, report = migrate(demo, "--dry-run", "--report", str(demo.with_name("none") / "report.json"))
     assert (code, report["outcome"]) == (0, "planned")
-    assert [finding["code"] for finding in report["findings"]] == ["report_failed"]
+    assert [f["code"] for f in report["findings"] if not f["code"].startswith("originals_")] == ["report_failed"]
 
 
 def test_a_database_whose_name_is_no_text_is_refused_in_one_line(demo: Path) -> None:

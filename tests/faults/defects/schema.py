@@ -105,7 +105,7 @@ DEFECTS = (
         "a plan that loses the declared foreign key",
         "create_indexes",
         "constraint of table CodePatterns is missing, expected FOREIGN KEY",
-        code=("migrator.plan.merged", merged_without_foreign_keys),
+        code=("migrator.planning.merged", merged_without_foreign_keys),
     ),
     indexed("no index", "codepatterns_created_at", None, "index idx_codepatterns_created_at is missing"),
     indexed(

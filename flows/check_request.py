@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from flows.request import FORM, default_database, real_file
+from flows.request import DatabaseRequest, LongestLock
 from migrator.backup import MAX_LOCK_MS
 
 
-class CheckRequest(BaseModel):
+class CheckRequest(DatabaseRequest):
     """Show the migrations of a database, what the next run would do, and what is not as it should be; not one byte of
     the database is changed.
 
@@ -19,18 +19,7 @@ class CheckRequest(BaseModel):
     new migration that is undecided or would fail. 1: it could not be told.
     """
 
-    model_config = FORM
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
-    max_lock_ms: float = Field(
-        MAX_LOCK_MS,
-        gt=0,
-        title="Longest lock (ms)",
-        description="How many milliseconds the application's writes may have to wait.",
-    )
+    max_lock_ms: LongestLock = MAX_LOCK_MS
     docs: Path | None = Field(None, description="Write the schema's documentation to DIR/schema.md.")
     logs: list[Path] = Field(
         default_factory=list,
@@ -91,10 +80,6 @@ class CheckRequest(BaseModel):
             if [side.count(".") for side in entry.split("=")] != [1, 1]:
                 raise ValueError(f"{entry!r} is not TABLE.OLD=TABLE.NEW")
         return given
-
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
     @property
     def renames(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from loguru import logger
 
@@ -20,7 +20,7 @@ from flows.application import LTMC
 from flows.arguments import UsageError, parse
 from flows.recording import leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
-from flows.server import OwnServer, ServerStartError, listening_server, use, without_heartbeats
+from flows.server import ServerStartError, server_of_run, without_heartbeats
 from flows.terminal import Terminal
 from migrator.errors import RefusedError
 from migrator.files import write_private
@@ -31,7 +31,7 @@ from migrator.originals import count_originals
 from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 from migrator.script import promotion_script
-from migrator.signals import end_as_ctrl_c_does
+from migrator.signals import end_as_ctrl_c_does, on_end_signals
 
 _RECORDING_TIMEOUT_S = 30.0
 _KEYS_OF_A_REPORT = {"run_id", "outcome", "steps"}
@@ -101,7 +101,7 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
     """Runs the flow on a server; the process ends here, bounded, whatever the server does."""
     own = None
     try:
-        own = _server(report)
+        own = server_of_run(lambda fault: report.add_findings([Finding("server_not_used", fault)]))
         from flows.ending import report_to_fill
         from flows.migrate import migrate
         from tasks.record import watch_progress
@@ -116,10 +116,10 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
                 migrate(request.model_copy(update={"database": request.database.absolute()}))
     except BaseException as error:
         _refuse(report, error)
-    _on_signals(signal.SIG_IGN)
+    on_end_signals(signal.SIG_IGN)
     _tell(report, request, terminal, options)
     # All is said; who does not want to wait for Prefect's records need not.
-    _on_signals(lambda number, frame: os._exit(report.exit_code))
+    on_end_signals(lambda number, frame: os._exit(report.exit_code))
     if report.flow_run_id is not None:
         recorded = wait_until_recorded(report.flow_run_id, report.task_runs, _RECORDING_TIMEOUT_S)
         if not recorded:
@@ -141,22 +141,6 @@ def _refuse(report: Report, error: BaseException) -> None:
     else:
         report.error = f"{type(error).__name__}: {error}; nothing was changed"
         logger.opt(exception=error).error("nobody foresaw this")
-
-
-def _server(report: Report) -> OwnServer | None:
-    """The server of the run: one that listens already (None), or its own. Both before Prefect is imported."""
-    found = listening_server()
-    if found.warning:
-        report.add_findings([Finding("server_not_used", found.warning)])
-    if found.api_url is None:
-        return OwnServer.start()
-    use(found.api_url)
-    return None
-
-
-def _on_signals(handler: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
 
 
 def _with_demo(request: MigrationRequest, rows: int) -> MigrationRequest:

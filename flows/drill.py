@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from flows.application import LTMC
 from flows.arguments import UsageError, parse
 from flows.listing import human
-from flows.request import FORM, default_database, real_file, url_without_credentials
+from flows.request import DatabaseRequest, OtherBackups, default_database, url_without_credentials
 from flows.stream import Stream
 from migrator.backups.drill import Drill, record_drill
 from migrator.backups.drill import drill as drill_backup
@@ -30,27 +30,19 @@ from migrator.tools import FAILED, PASSED, SKIPPED
 _WRONG_ARGUMENTS = 2
 
 
-class DrillRequest(BaseModel):
+class DrillRequest(DatabaseRequest):
     """Restore the newest backup of a database into a scratch folder, and see whether all of it is there and works."""
-
-    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
         description="The database file, which is not opened. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
     )
-    backup_dir: Path | None = Field(
-        None, description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."
-    )
+    backup_dir: OtherBackups = None
     remote: str | None = Field(
         None, description="Restore the newest copy under this URL (file:///.., s3://..), not the newest backup here."
     )
 
     _is_url = field_validator("remote")(url_without_credentials)
-
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
 
 def main(arguments: Sequence[str]) -> int:

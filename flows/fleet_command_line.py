@@ -9,18 +9,17 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 from flows.arguments import UsageError, parse
 from flows.fleet_begin import begun
 from flows.fleet_request import FleetRequest
 from flows.fleet_terminal import FleetTerminal
 from flows.recording import leave, wait_until_recorded
-from flows.server import OwnServer, listening_server, use, without_heartbeats
+from flows.server import OwnServer, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.report import as_json, refused_json
-from migrator.signals import end_as_ctrl_c_does
+from migrator.signals import end_as_ctrl_c_does, on_end_signals
 
 _RECORDING_TIMEOUT_S = 60.0
 _REFUSED = 2
@@ -38,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
             task_runs = fleet.task_runs
             # A start that resumes may find nothing to do, or nothing that it may do.
             if fleet.left and fleet.why_stopped is None:
-                own = None if asked.dry_run else _server(terminal)
+                own = None if asked.dry_run else server_of_run(terminal.say)
                 _run(fleet, asked, own, terminal)
-            _on_signals(signal.SIG_IGN)
+            on_end_signals(signal.SIG_IGN)
         _tell(fleet, asked, terminal, options)
         code = fleet.exit_code
     except (RefusedError, KeyboardInterrupt) as error:
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             terminal.print_json(refused_json(said))
     if own is None and not task_runs:
         return code
-    _on_signals(lambda number, frame: os._exit(code))
+    on_end_signals(lambda number, frame: os._exit(code))
     deadline = time.monotonic() + _RECORDING_TIMEOUT_S
     recorded = [wait_until_recorded(run, n, deadline - time.monotonic()) for run, n in task_runs.items()]
     if not all(recorded):
@@ -79,22 +78,6 @@ def _run(fleet: Fleet, request: FleetRequest, own: OwnServer | None, terminal: F
         fleet.interrupt("interrupted")
     except Exception as error:
         fleet.stop(f"{type(error).__name__}: {error}")
-
-
-def _server(terminal: FleetTerminal) -> OwnServer | None:
-    """The server of the run: one that listens already (None), or its own. Both before Prefect is imported."""
-    found = listening_server()
-    if found.warning:
-        terminal.say(found.warning)
-    if found.api_url is None:
-        return OwnServer.start()
-    use(found.api_url)
-    return None
-
-
-def _on_signals(handler: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
 
 
 def _tell(fleet: Fleet, request: FleetRequest, terminal: FleetTerminal, options: Namespace) -> None:

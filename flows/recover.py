@@ -9,10 +9,10 @@ from loguru import logger
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from flows.one_at_a_time import lock_when_free
-from flows.request import FORM, MigrationRequest, default_database, real_file
+from flows.request import DatabaseRequest, MigrationRequest, default_database
 from migrator.errors import RefusedError
 from migrator.journal import read_journal
 from migrator.lock import UnderWayError
@@ -26,20 +26,14 @@ RECOVERED = "Recovered"
 _WAIT_S = 60.0
 
 
-class RecoverRequest(BaseModel):
+class RecoverRequest(DatabaseRequest):
     """End what a killed run on a database began."""
-
-    model_config = FORM
 
     database: Path = Field(
         default_factory=default_database,
         description="The database file, on the machine that runs this. Default: $LTMC_DATABASE, else $DB_PATH, else "
         "ltmc.db.",
     )
-
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
 
 @flow(flow_run_name="recover {request.database}", persist_result=False)

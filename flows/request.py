@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
@@ -46,8 +46,27 @@ def url_without_credentials(given: T) -> T:
     return given
 
 
-class MigrationRequest(BaseModel):
-    """Migrate one SQLite database, or show what that would do."""
+def text_path(given: Path | None) -> Path | None:
+    """What is given; what is made there is named in JSON and HTML, so it must be UTF-8."""
+    if given is not None and not is_text(given):
+        raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
+    return given
+
+
+LongestLock = Annotated[
+    float,
+    Field(
+        gt=0, title="Longest lock (ms)", description="How many milliseconds the application's writes may have to wait."
+    ),
+]
+OtherBackups = Annotated[
+    Path | None,
+    Field(description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."),
+]
+
+
+class DatabaseRequest(BaseModel):
+    """What is asked about one database."""
 
     model_config = FORM
 
@@ -55,6 +74,15 @@ class MigrationRequest(BaseModel):
         default_factory=default_database,
         description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
     )
+
+    @property
+    def real_database(self) -> Path:
+        return real_file(self.database)
+
+
+class MigrationRequest(DatabaseRequest):
+    """Migrate one SQLite database, or show what that would do."""
+
     to: int | None = Field(
         None,
         ge=0,
@@ -76,12 +104,7 @@ class MigrationRequest(BaseModel):
         description="The command that starts the application's tool server, which is then tried on copies: "
         "'COMMAND...' (MCP on stdin and stdout) or 'http://127.0.0.1:PORT COMMAND...' (JSON-RPC at /jsonrpc).",
     )
-    max_lock_ms: float = Field(
-        MAX_LOCK_MS,
-        gt=0,
-        title="Longest lock (ms)",
-        description="How many milliseconds the application's writes may have to wait.",
-    )
+    max_lock_ms: LongestLock = MAX_LOCK_MS
     map_result: list[str] = Field(
         default_factory=list,
         description="VALUE=pass|fail|partial|null: what an unmapped result becomes. May be given several times.",
@@ -99,12 +122,7 @@ class MigrationRequest(BaseModel):
 
     _is_url = field_validator("copy_to")(url_without_credentials)
 
-    @field_validator("backup_dir", "report")
-    @classmethod
-    def _is_text(cls, given: Path | None) -> Path | None:
-        if given is not None and not is_text(given):
-            raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
-        return given
+    _is_text = field_validator("backup_dir", "report")(text_path)
 
     @field_validator("tool_server")
     @classmethod
@@ -136,10 +154,6 @@ class MigrationRequest(BaseModel):
         )
 
     @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
-
-    @property
     def preflight_options(self) -> dict[str, Any]:
         """The keyword arguments that preflight takes."""
         return {
@@ -151,16 +165,10 @@ class MigrationRequest(BaseModel):
         }
 
 
-class RestoreRequest(BaseModel):
+class RestoreRequest(DatabaseRequest):
     """Put a backup in the place of a database, after saving its present state. --list shows the backups there are; its
     own options are in --list --help."""
 
-    model_config = FORM
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
     backup: Path | str = Field(description="The backup.db to go back to, or the URL of one off the machine.")
     discard_later_writes: bool = Field(
         False, description="Go back although the database holds rows or a schema that the backup has not."
@@ -171,49 +179,25 @@ class RestoreRequest(BaseModel):
     def _is_path_or_url(cls, given: Path | str) -> Path | str:
         return url_without_credentials(given) if "://" in str(given) else Path(given)
 
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
-
-class ListRequest(BaseModel):
+class ListRequest(DatabaseRequest):
     """Show the backups of a database, newest first, and the copies of them off the machine."""
 
-    model_config = FORM
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
-    backup_dir: Path | None = Field(
-        None, description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."
-    )
+    backup_dir: OtherBackups = None
     remote: str | None = Field(None, description="The URL under which copies were put with --copy-to.")
     verify: bool = Field(False, description="Read every backup and compare it with the hash in its manifest.")
 
     _is_url = field_validator("remote")(url_without_credentials)
 
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
-
-class BackupsRequest(BaseModel):
+class BackupsRequest(DatabaseRequest):
     """Remove the backups of a database that no rule keeps, and first copy those that stay off the machine.
 
     Kept whatever the rules: the newest verified backup, what a killed run needs, the backup from before the newest
     migration in force, and for 30 days what a restore saved.
     """
 
-    model_config = FORM
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
-    backup_dir: Path | None = Field(
-        None, description="Where backups were put with flows.migrate --backup-dir, besides those beside the database."
-    )
+    backup_dir: OtherBackups = None
     keep_last: int | None = Field(None, ge=0, description="Keep the N newest ones.")
     keep_daily: int | None = Field(
         None, ge=0, description="Keep the newest one of each of the last N days that have one."
@@ -235,35 +219,20 @@ class BackupsRequest(BaseModel):
     _is_url = field_validator("copy_to")(url_without_credentials)
 
     @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
-
-    @property
     def rules(self) -> Rules:
         return Rules(self.keep_last, self.keep_daily, self.keep_weekly, self.max_bytes)
 
 
-class VerifyRequest(BaseModel):
+class VerifyRequest(DatabaseRequest):
     """Check whether a database is healthy, without writing to it, and keep what was found."""
 
-    model_config = FORM
-
-    database: Path = Field(
-        default_factory=default_database,
-        description="The database file. Default: $LTMC_DATABASE, else $DB_PATH, else ltmc.db.",
-    )
     backup_dir: Path | None = Field(
         None, description="Where the history and the report are kept. Default: DATABASE.backups beside the database."
     )
     report: Path | None = Field(
         None, description="Write the report (.html, and beside it .json) here. Default: health.html beside the history."
     )
-    max_lock_ms: float = Field(
-        MAX_LOCK_MS,
-        gt=0,
-        title="Longest lock (ms)",
-        description="How many milliseconds the application's writes may have to wait.",
-    )
+    max_lock_ms: LongestLock = MAX_LOCK_MS
     accept_speed: bool = Field(
         False, description="Take the tools' speed of today for the normal one: a slowdown is no fault any more."
     )
@@ -273,12 +242,7 @@ class VerifyRequest(BaseModel):
         "migrated table in another form on a new file.",
     )
 
-    @field_validator("backup_dir", "report")
-    @classmethod
-    def _is_text(cls, given: Path | None) -> Path | None:
-        if given is not None and not is_text(given):
-            raise ValueError(f"{os.fsencode(given)!r} is not UTF-8")
-        return given
+    _is_text = field_validator("backup_dir", "report")(text_path)
 
     @field_validator("report")
     @classmethod
@@ -286,10 +250,6 @@ class VerifyRequest(BaseModel):
         if given is not None and given.suffix != ".html":
             raise ValueError(f"{str(given)!r} does not end in .html")
         return given
-
-    @property
-    def real_database(self) -> Path:
-        return real_file(self.database)
 
     @property
     def folder(self) -> Path:

@@ -1,7 +1,7 @@
 """Which Prefect server a local run talks to: one that already listens, or one that the run starts for itself.
 
 Imports nothing of Prefect, because Prefect reads the address when it is first imported. In order:
-`use(listening_server().api_url)`, else `OwnServer.start()`; import the flow; `wait_until_healthy()`; run it
+`server_of_run()`; import the flow; `wait_until_healthy()`; run it
 `without_heartbeats()`; `flows.recording.wait_until_recorded()`; `stop()`; `flows.recording.leave(exit_code)`.
 """
 
@@ -214,6 +214,20 @@ class OwnServer:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+
+def server_of_run(warn: Callable[[str], object]) -> OwnServer | None:
+    """The server of a run: one that listens already (None), or its own. Both before Prefect is imported.
+
+    `warn` is told why one that was named is not used.
+    """
+    found = listening_server()
+    if found.warning:
+        warn(found.warning)
+    if found.api_url is None:
+        return OwnServer.start()
+    use(found.api_url)
+    return None
 
 
 def _start_child(listening_fd: int, api_url: str, log_path: Path) -> subprocess.Popen[bytes]:

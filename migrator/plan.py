@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 from migrator.ddl import TableText, folded, quote, tokens
 from migrator.migration import Answers, Migration
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, Column, Schema, is_index
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _NOTED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
@@ -16,6 +17,12 @@ def end_as_ctrl_c_does() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def on_end_signals(handler: Any) -> None:
+    """Afterwards Ctrl-C and SIGTERM have that effect: what signal.signal takes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ def _end_the_program(error: DeclarationError) -> None:
 
     With --json stdout holds `outcome` and `error` alone: nothing else is known before the migrations are.
     """
-    program = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) or ""
+    module = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None) or ""
+    program = module.removesuffix(".__main__")
     if not program.startswith("flows."):
         return
     migrator = find_spec("migrator")

@@ -1,4 +1,4 @@
-"""What a child of a fleet does in the place of `flows.fleet_child`: it dies, hangs, or waits at its promotion."""
+"""What a child of a fleet does in the place of `flows.fleet.child`: it dies, hangs, or waits at its promotion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows import fleet_child
+from flows.fleet import child as fleet_child
 from flows.request import MigrationRequest
 from migrator import promotion
 from migrator.connect import opened
@@ -88,8 +88,8 @@ def waits_at_promotion(request: str, *arguments: Any) -> None:
 
 def main() -> int:
     """`python -m tests.pipeline.fleet_children CHILD ARGUMENTS`: flows.fleet with one of these children."""
-    from flows import fleet_here
-    from flows.fleet_command_line import main as fleet_main
+    from flows.fleet import here as fleet_here
+    from flows.fleet.command_line import main as fleet_main
 
     # A shell that started the tests in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from flows.check import check, main
-from flows.check_request import CheckRequest
+from flows.check.command_line import check, main
+from flows.check.request import CheckRequest
 from flows.migrate import migrate
 from flows.request import MigrationRequest
 from migrator.journal import Journal, write_journal
@@ -310,7 +310,7 @@ def test_the_plan_for_people_fits_80_columns_and_its_statements_run(demo: Path) 
 
 WATCHED = """
 import sys
-from flows.check import main
+from flows.check.command_line import main
 code = main(sys.argv[1:])
 slow = {"prefect", "jinja2", "loguru", "rich", "migrator.source.check"}
 print(sorted(slow & set(sys.modules)), file=sys.stderr)

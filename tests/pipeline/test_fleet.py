@@ -19,10 +19,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterParentFlowRunId
 
-from flows import fleet_here
-from flows.fleet import fleet
-from flows.fleet_here import Here, start_fork_server
-from flows.fleet_request import FleetRequest
+from flows.fleet import here as fleet_here
+from flows.fleet.flow import fleet
+from flows.fleet.here import Here, start_fork_server
+from flows.fleet.request import FleetRequest
 from flows.request import MigrationRequest
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.results import Result

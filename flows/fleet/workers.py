@@ -16,7 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectException
 from prefect.states import Cancelling, Crashed
 
-from flows.fleet_request import FleetRequest
+from flows.fleet.request import FleetRequest
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.results import INTERRUPTED, SUCCESSES, Result
 from migrator.report import EXIT_CODES, MIGRATED, REFUSED, RESTORE_FAILED, RESTORED

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from flows.arguments import UsageError, parse
-from flows.fleet_begin import begun
-from flows.fleet_request import FleetRequest
-from flows.fleet_terminal import FleetTerminal
+from flows.fleet.begin import begun
+from flows.fleet.request import FleetRequest
+from flows.fleet.terminal import FleetTerminal
 from flows.recording import leave, wait_until_recorded
 from flows.server import OwnServer, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(fleet: Fleet, request: FleetRequest, own: OwnServer | None, terminal: FleetTerminal) -> None:
     """Runs the flow. However it ends, the fleet knows what became of its databases."""
-    from flows.fleet import fleet as fleet_flow
-    from flows.fleet import fleet_to_use
+    from flows.fleet.flow import fleet as fleet_flow
+    from flows.fleet.flow import fleet_to_use
 
     fleet_to_use.set((fleet, request))
     try:

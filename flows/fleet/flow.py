@@ -1,13 +1,5 @@
 """Many databases: a canary, then waves; each database is one run of the migration."""
 
-if __name__ == "__main__":
-    import sys
-
-    # Above the imports: what is refused is answered before Prefect, two seconds of imports, is loaded.
-    from flows.fleet_command_line import main
-
-    sys.exit(main(sys.argv[1:]))
-
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,9 +12,9 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.fleet_begin import begun
-from flows.fleet_here import Here, start_fork_server
-from flows.fleet_request import FleetRequest
+from flows.fleet.begin import begun
+from flows.fleet.here import Here, start_fork_server
+from flows.fleet.request import FleetRequest
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
 from migrator.fleet.report import as_json
@@ -98,7 +90,7 @@ def _note(signal_name: str) -> None:
 def _carrier(request: FleetRequest, run: Fleet) -> Carrier:
     """Who carries out one database: the workers of a deployment, or a child on this machine; each result is logged."""
     if request.deployment is not None:
-        from flows.fleet_workers import OnWorkers
+        from flows.fleet.workers import OnWorkers
 
         carrier: Carrier = OnWorkers(request, run)
     else:

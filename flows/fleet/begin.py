@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows.application import LTMC
-from flows.fleet_request import FleetRequest
+from flows.fleet.request import FleetRequest
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.inventory import find_databases

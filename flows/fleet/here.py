@@ -17,8 +17,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from flows.fleet_child import migrate_one, recover_one
-from flows.fleet_request import FleetRequest
+from flows.fleet.child import migrate_one, recover_one
+from flows.fleet.request import FleetRequest
 from migrator.commands import command
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.results import INTERRUPTED, SUCCESSES, Result
@@ -34,7 +34,7 @@ _STARTING = threading.Lock()
 
 def start_fork_server() -> None:
     """Starts what the children are forked from; it imports in the background. Once, before the first child."""
-    _CONTEXT.set_forkserver_preload(["flows.fleet_imports"])
+    _CONTEXT.set_forkserver_preload(["flows.fleet.imports"])
     forkserver.ensure_running()
 
 

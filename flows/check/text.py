@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from flows.new_text import new_fact, new_lines
-from flows.source_text import source_fact, source_lines, written_fact
+from flows.check.new_text import new_fact, new_lines
+from flows.check.source_text import source_fact, source_lines, written_fact
 from migrator.check.explanation import Explanation
 from migrator.check.wording import KINDS, wording
 from migrator.ddl import tokens

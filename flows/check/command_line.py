@@ -11,8 +11,8 @@ from typing import Any
 
 from flows.application import LTMC
 from flows.arguments import UsageError, parse
-from flows.check_request import CheckRequest
-from flows.check_text import lines_of
+from flows.check.request import CheckRequest
+from flows.check.text import lines_of
 from flows.stream import Stream
 from migrator.check.application_logs import count_missing
 from migrator.check.description import describe
@@ -113,7 +113,7 @@ def _source(request: CheckRequest, status: Status) -> dict[str, Any] | None:
     if request.source is None:
         return None
     # Reading source costs an import that only this needs.
-    from flows.check_source import source
+    from flows.check.source import source
 
     return source(request.source, request.sarif, status, LTMC)
 
@@ -121,7 +121,7 @@ def _source(request: CheckRequest, status: Status) -> dict[str, Any] | None:
 def _write_schema(request: CheckRequest, status: Status) -> dict[str, Any] | None:
     if request.write_schema is None:
         return None
-    from flows.check_source import write_schema
+    from flows.check.source import write_schema
 
     return write_schema(request.write_schema, request.apply, status)
 
@@ -129,7 +129,7 @@ def _write_schema(request: CheckRequest, status: Status) -> dict[str, Any] | Non
 def _new(request: CheckRequest, status: Status) -> dict[str, Any] | None:
     if request.new is None or request.desired is None:
         return None
-    from flows.check_new import new_migration
+    from flows.check.new import new_migration
 
     return new_migration(request.new, request.desired, request.renames, status, LTMC, request.max_lock_ms)
 
@@ -199,7 +199,3 @@ def _plan(status: Status, max_lock_ms: float) -> dict[str, Any] | None:
             {"heading": heading, **asdict(step)} for heading, step in promotion_steps(status.plan, LTMC.name)
         ],
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,7 @@
+"""`python -m flows.fleet`."""
+
+import sys
+
+from flows.fleet.command_line import main
+
+sys.exit(main(sys.argv[1:]))

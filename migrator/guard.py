@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from migrator import ledger
 from migrator.application import Application
-from migrator.errors import PromotionError
+from migrator.errors import PromotionError, RehearsalError
 from migrator.findings import Finding
+from migrator.meanwhile import changed_elsewhere, refuse_changed
 from migrator.plan import Plan, State
 from migrator.preflight import read_state
-from migrator.schema import OWN_PREFIX, Schema, own_objects
+from migrator.schema import OWN_PREFIX, own_objects
 
 NOTHING: Mapping[str, str] = {}
 
@@ -25,7 +27,8 @@ def check_unchanged(
 ) -> tuple[Finding, ...]:
     """First under the lock: what was rehearsed is what is there, and of this tool's own objects exactly `ours`.
 
-    Returns what the application changed elsewhere; raises PromotionError otherwise.
+    Returns what the application changed elsewhere. Raises PromotionError, which names what it changed, where that is a
+    migrated table, what names one, what a value is read from, or one of `ours`.
     """
     applied = len(ledger.read_ledger(connection, application.name, application.migrations))
     versions = [m.version for m in plan.migrations]
@@ -34,27 +37,47 @@ def check_unchanged(
             f"live is at version {applied:04d} now, not where this run began; live unchanged", "start again"
         )
     now = read_state(connection, application)
-    if now.schema.naming(plan.touched) != expected.schema.naming(plan.touched) or dict(now.own) != dict(expected.own):
+    if now != expected:
+        refuse_changed(plan, expected, now)
+    found = own_objects(connection)
+    lost = sorted(name for name, text in ours.items() if found.get(name) != text)
+    if lost:
         raise PromotionError(
-            f"the schema of {', '.join(sorted(plan.touched))} or of what names it changed since the backup; "
-            "live unchanged",
+            f"the application dropped or changed what this run has in live: {', '.join(lost)}; live was left as it is",
             "start again",
         )
-    odd = sorted(name for name, _ in own_objects(connection).items() ^ ours.items())
+    odd = sorted(found.keys() - ours.keys())
     if odd:
         raise PromotionError(
-            f"objects named like this tool's own are not as it made them: {', '.join(odd)}; live unchanged", "drop them"
+            f"live has objects named like this tool's own, which it did not make: {', '.join(odd)}; live was left as "
+            "it is",
+            "rename or drop them, then start again",
         )
-    changed = _unrelated(now.schema, plan).items() ^ _unrelated(expected.schema, plan).items()
-    return tuple(
-        Finding("schema_changed_meanwhile", f"the application made, changed or dropped {name}")
-        for name in sorted({name for name, _ in changed})
-    )
+    return changed_elsewhere(plan, expected, now)
 
 
-def _unrelated(schema: Schema, plan: Plan) -> dict[str, object]:
-    related = schema.naming(plan.touched)
-    return {o.name: o.canonical for o in schema.objects if o.canonical not in related}
+@contextmanager
+def naming_what_changed(
+    connection: sqlite3.Connection,
+    application: Application,
+    plan: Plan,
+    expected: State,
+    ours: Callable[[], Mapping[str, str]] = lambda: NOTHING,
+) -> Iterator[None]:
+    """What fails in here because the schema is another one is raised as what `check_unchanged` says of it.
+
+    For statements outside of the lock under which that was asked: the application may drop a table between any two. A
+    row that is not as expected may be one of a table that was dropped and made again.
+    """
+    try:
+        yield
+    except (sqlite3.OperationalError, RehearsalError) as error:
+        if isinstance(error, RehearsalError) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            try:
+                check_unchanged(connection, application, plan, expected, ours())
+            except PromotionError as changed:
+                raise changed from error
+        raise
 
 
 _TABLE_IS_FIRST = frozenset(

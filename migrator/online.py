@@ -20,7 +20,7 @@ from migrator.connect import Connection, pragma, set_pragma
 from migrator.ddl import quote
 from migrator.errors import NotOnlineError, PromotionError
 from migrator.findings import Finding
-from migrator.guard import authorizer, check_unchanged
+from migrator.guard import authorizer, check_unchanged, naming_what_changed
 from migrator.ledger import WriteLedger
 from migrator.pace import Pace
 from migrator.paced import Paced
@@ -64,7 +64,8 @@ def promote_online(
         connection.set_authorizer(authorizer(plan, transactions=True))
         try:
             run = _Run(connection, application, plan, expected, Paced(connection, pace))
-            return run.carry_out(write_ledger, rows_expected, on_progress)
+            with naming_what_changed(connection, application, plan, expected, lambda: run.ours):
+                return run.carry_out(write_ledger, rows_expected, on_progress)
         except sqlite3.IntegrityError as error:
             raise PromotionError(
                 f"rows written since the backup do not fit the new table ({error}); live unchanged",
@@ -112,7 +113,7 @@ class _Run:
             if table.is_filled_online:
                 self._filled.setdefault(table.table, []).append(table)
         self._shadows: list[Shadow] = []
-        self._ours: dict[str, str] = {}
+        self.ours: dict[str, str] = {}
         self._rows = 0
         self._folder = Path(connection.execute("PRAGMA database_list").fetchone()[2]).parent
 
@@ -160,7 +161,7 @@ class _Run:
             for statement in log.statements.values():
                 self._connection.execute(statement)
         self._shadows = [Shadow(self._connection, *each) for each in zip(together, logs, strict=True)]
-        self._ours = own_objects(self._connection)
+        self.ours = own_objects(self._connection)
         return 0
 
     def _fill(self, shadow: Shadow) -> None:
@@ -210,7 +211,7 @@ class _Run:
             # It is done again where a COMMIT could not be had.
             findings = None
             self._connection.set_authorizer(authorizer(self._plan, transactions=True))
-            found = check_unchanged(self._connection, self._application, self._plan, self._expected, self._ours)
+            found = check_unchanged(self._connection, self._application, self._plan, self._expected, self.ours)
             if any(shadow.to_count or shadow.noted >= _MOST_IN_THE_SWAP for shadow in self._shadows):
                 return 0
             for filled in self._shadows:

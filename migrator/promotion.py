@@ -15,6 +15,7 @@ from migrator.connect import count_rows, opened
 from migrator.errors import LockTooLongError, NotOnlineError
 from migrator.files import remove_tree
 from migrator.findings import Finding
+from migrator.guard import naming_what_changed
 from migrator.journal_mode import use_wal
 from migrator.ledger import WriteLedger
 from migrator.one_transaction import in_one_transaction
@@ -73,7 +74,10 @@ def _in_one_transaction(candidate: Candidate, max_lock_ms: float) -> Promoted:
 def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> Promoted:
     rehearse_online(candidate)
     live = candidate.inspection.backup.live
-    with opened(live.database, read_only=True) as connection:
+    with (
+        opened(live.database, read_only=True) as connection,
+        naming_what_changed(connection, live.application, candidate.plan, live.state),
+    ):
         _refuse_much_in_the_swap(connection, candidate, max_lock_ms)
     in_wal = use_wal(live.database)
     pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))

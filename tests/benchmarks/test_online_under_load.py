@@ -37,8 +37,6 @@ def _misses(row):
         ("leftovers", row["left"] == ""),
         ("journal mode", row["mode after"] == row["mode"]),
         ("soundness", row["sound"]),
-        # Where the application holds the file so that WAL is refused, readers wait for every COMMIT.
-        ("longest reader stall", row["WAL refused"] or row["reader to idle"] <= READER_TO_IDLE),
     ]  # fmt: skip
     name = f"{row['rows']:,} rows {row['mode']}{' indexed' if row['indexed'] else ''}"
     return [f"{name}: {what}" for what, kept in wanted if not kept]
@@ -47,6 +45,17 @@ def _misses(row):
 def _longest_allowed(row):
     idle_ms = row["writer idle max ms"]
     return LONGEST_MS if idle_ms <= LONGEST_MS else 2 * idle_ms
+
+
+def _readers_waited(runs):
+    """Judged over the runs of a size: idle's longest is one operation of thousands too, and not in every 45 s."""
+    # Where the application holds the file so that WAL is refused, readers wait for every COMMIT.
+    counted = [row for row in runs if not row["WAL refused"]]
+    longest_ms = max((row["reader max ms"] for row in counted), default=0.0)
+    idle_ms = max((row["reader idle max ms"] for row in counted), default=0.0)
+    if longest_ms <= READER_TO_IDLE * idle_ms:
+        return []
+    return [f"{runs[0]['rows']:,} rows: longest reader stall {longest_ms} ms, idle {idle_ms}"]
 
 
 def _judged(row):
@@ -76,6 +85,7 @@ def test_nobody_waits_for_an_online_promotion(mode, tmp_path):
     keep(f"online_{mode}_ratios", [{"what": f"median {key}, {ROWS:,} to {ROWS // 10:,} rows", "ratio": ratios[key],
                                     "bound": LARGE_TO_SMALL} for key in ratios])  # fmt: skip
     misses = [row["misses"] for row in rows if row["misses"]]
+    misses += [miss for runs in (small, large) for miss in _readers_waited(runs)]
     if ratios["writer max ms"] > LARGE_TO_SMALL:
         misses.append(f"longest stall at {ROWS:,} rows {ratios['writer max ms']} times that at {ROWS // 10:,}")
     assert misses == []

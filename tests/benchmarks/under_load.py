@@ -45,12 +45,12 @@ def migrate_under_load(folder, rows, indexed, journal_mode, idle_s, max_lock_ms,
     row["slowest steps s"] = _slowest(run["steps"])
     for role, found in noticed.items():
         times = [(at - ms / 1000, at, ms) for at, ms in zip(found["at"], found["took_ms"], strict=True)]
-        idle = sorted(ms for _, at, ms in times if at < began)
-        during = sorted(ms for start, at, ms in times if at >= began and start <= ended)
+        during = [t for t in times if t[1] >= began and t[0] <= ended]
+        idle_ms, during_ms = sorted(ms for _, at, ms in times if at < began), sorted(ms for _, _, ms in during)
         for percent in PERCENTS:
-            row[f"{role} idle {_name(percent)} ms"] = _percentile(idle, percent)
-            row[f"{role} {_name(percent)} ms"] = _percentile(during, percent)
-        row[f"{role} worst in"] = _step_of(max((t for t in times if began <= t[1]), key=lambda t: t[2]), run["steps"])
+            row[f"{role} idle {_name(percent)} ms"] = _percentile(idle_ms, percent)
+            row[f"{role} {_name(percent)} ms"] = _percentile(during_ms, percent)
+        row[f"{role} worst in"] = _step_of(max(during, key=lambda t: t[2]), run["steps"])
         row[f"{role} operations"] = len(during)
         row[f"{role} errors"] = len(found["errors"])
     row["half states"] = noticed["reader"]["states"]["half"]

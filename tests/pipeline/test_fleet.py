@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterParentFlowRunId
+from prefect.states import Cancelling
 
 from flows.fleet import here as fleet_here
 from flows.fleet.flow import fleet
@@ -32,7 +33,7 @@ from migrator.ltmc import LTMC
 from tests.children import holding
 from tests.pipeline import fleet_children
 from tests.pipeline.programs import PATIENCE_S, Program, children_of, ends_within, output_of, started
-from tests.pipeline.runs import PLENTY_MS, beside, columns, content
+from tests.pipeline.runs import PLENTY_MS, beside, columns, content, flow_runs_of
 
 COMMAND = ("--max-lock-ms", str(PLENTY_MS))
 """On a machine that stalls for a moment the small demos would go online."""
@@ -212,7 +213,9 @@ def test_one_that_hears_no_signal_is_killed_and_recovered(demo: Path, monkeypatc
 @contextlib.contextmanager
 def waiting_in_the_middle(paths: list[Path], tmp_path: Path) -> Iterator[tuple[Program, int]]:
     """A fleet of which 00.db and 01.db are finished and 02.db waits at its promotion, in the process with that id."""
-    arguments = ["waits_at_promotion", "--databases", *map(str, paths), "--parallel", "1", "--json", *COMMAND]
+    # By its full path, which is in the name of the flow run.
+    asked = ["--databases", *map(str, paths), "--state", str(tmp_path / "fleet.jsonl"), "--parallel", "1", "--json"]
+    arguments = ["waits_at_promotion", *asked, *COMMAND]
     with started(arguments, tmp_path, "tests.pipeline.fleet_children") as program:
         note, patience = paths[2].with_name("02.db.waits"), time.monotonic() + PATIENCE_S
         while not note.exists():
@@ -249,23 +252,56 @@ def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(
     assert all(map(is_migrated, paths))
 
 
+def cancel(state: Path) -> None:
+    """As a click in Prefect's UI does it."""
+    (run,) = flow_runs_of(state)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling())
+
+
+INTERRUPTIONS: dict[str, Callable[[Program, Path], None]] = {
+    # As a terminal does it.
+    "Ctrl-C": lambda program, state: program.send_to_all(signal.SIGINT),
+    "SIGTERM": lambda program, state: program.send(signal.SIGTERM),
+    "cancelled": lambda program, state: cancel(state),
+}
+
+
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
-def test_a_signal_restores_what_is_under_way_and_a_resume_goes_on(number: int, demos: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [pytest.param("Ctrl-C", marks=pytest.mark.full), "SIGTERM", "cancelled"])
+def test_an_interruption_restores_what_is_under_way_and_a_resume_goes_on(how: str, demos: Any, tmp_path: Path) -> None:
     paths, state = demos(4), tmp_path / "fleet.jsonl"
     before = content(paths[2])
     with waiting_in_the_middle(paths, tmp_path) as (program, child):
-        # As a terminal does with Ctrl-C; SIGTERM comes to the program alone.
-        (program.send_to_all if number == signal.SIGINT else program.send)(number)
+        INTERRUPTIONS[how](program, state)
         code, told = program.ends()
         assert ends_within(child, 0)
     assert (code, told["outcome"], told["left"]) == (1, "interrupted", [str(paths[3])])
     assert outcomes(told) == {"00": "migrated", "01": "migrated", "02": "interrupted"}
     assert content(paths[2]) == before
     assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
+    if how == "cancelled":
+        assert told["error"] == "the flow run was cancelled"
+        _check_cancelled_in_prefect(state)
     told = fleet.fn(FleetRequest(state=state, resume=True, parallel=2))
     assert (told["outcome"], told["left"]) == ("migrated", [])
     assert all(map(is_migrated, paths))
+
+
+def _check_cancelled_in_prefect(state: Path) -> None:
+    (run,) = flow_runs_of(state)
+    assert (run.state_name, run.state and run.state.message) == (
+        "Cancelled",
+        "interrupted: 2 of 4 databases are done; with resume it goes on",
+    )
+    with get_client(sync_client=True) as client:
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+        waves = {wave.name: wave.state_name for wave in client.read_flow_runs(flow_run_filter=below)}
+        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run.id}
+    assert waves == {"canary": "Completed", "wave 1": "Completed", "wave 2": "Cancelled"}
+    assert artifacts["fleet"].startswith("# interrupted\n")
+    assert "the flow run was cancelled" in artifacts["fleet"]
+    assert '"outcome": "interrupted"' in artifacts["databases"]
 
 
 def test_a_look_makes_no_file(demos: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """WAL for the time of a run, and back to what it was."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -65,6 +66,15 @@ def test_while_it_is_kept_open_no_close_of_the_application_carries_the_log_over(
         assert log_bytes(database) > 0
     assert (log_bytes(database), rows(database, "SELECT x FROM t")) == (0, [(1,), (2,)])
     assert give_back(database) == ()
+
+
+def test_when_it_is_let_go_little_is_left_for_the_last_close_of_the_application(database, tmp_path):
+    use_wal(database)
+    with opened(database) as application:
+        with kept_open(database):
+            application.execute("INSERT INTO t VALUES (2)")
+        shutil.copyfile(database, tmp_path / "without the log.db")
+    assert rows(tmp_path / "without the log.db", "SELECT x FROM t") == [(1,), (2,)]
 
 
 def test_what_is_kept_open_can_be_switched_to_wal_and_written(database):

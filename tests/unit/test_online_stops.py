@@ -137,14 +137,16 @@ def stopped(folder, error, why, schema=(), change=STARS, **options):
 
 
 SCHEMA = {
-    "an index of the table": "CREATE INDEX mine ON notes (body)",
-    "an index that is gone": "DROP INDEX by_body",
-    "a trigger of the table": "CREATE TRIGGER mine AFTER DELETE ON notes BEGIN SELECT 1; END",
-    "a trigger that is gone": "DROP TRIGGER tagged",
-    "a view that names it": "CREATE VIEW mine AS SELECT id FROM notes",
-    "a child of it": "CREATE TABLE mine (id INTEGER REFERENCES notes (id))",
-    "a column of it": "ALTER TABLE notes ADD COLUMN stars INTEGER",
-    "a table for its originals": "CREATE TABLE notes_legacy (id)",
+    "made index mine": "CREATE INDEX mine ON notes (body)",
+    "dropped index by_body": "DROP INDEX by_body",
+    "made trigger mine": "CREATE TRIGGER mine AFTER DELETE ON notes BEGIN SELECT 1; END",
+    "dropped trigger tagged": "DROP TRIGGER tagged",
+    "made view mine": "CREATE VIEW mine AS SELECT id FROM notes",
+    "dropped view bodies": "DROP VIEW bodies",
+    "changed view bodies": ("DROP VIEW bodies", "CREATE VIEW bodies AS SELECT id FROM tags"),
+    "made table mine": "CREATE TABLE mine (id INTEGER REFERENCES notes (id))",
+    "changed table notes": "ALTER TABLE notes ADD COLUMN stars INTEGER",
+    "made table notes_legacy, which is a name of this tool's": "CREATE TABLE notes_legacy (id)",
 }
 
 
@@ -152,7 +154,8 @@ SCHEMA = {
 @pytest.mark.parametrize("what", SCHEMA)
 def test_a_schema_of_the_table_that_changes_meanwhile_stops_it(folder, what, turn):
     options = {"between": [*([()] * turn), SCHEMA[what]]} if turn >= 0 else {"last": SCHEMA[what]}
-    stopped(folder, PromotionError, "changed since the backup; live unchanged", SCHEMA[what], **options)
+    why = f"changed since the backup: the application .*{what}.*; live was left as it is; start again"
+    stopped(folder, PromotionError, why, SCHEMA[what], **options)
 
 
 OURS = {
@@ -168,7 +171,7 @@ def test_an_object_of_ours_that_somebody_dropped_stops_it(folder, what, turn):
     last = OURS[what] if turn < 0 else "UPDATE notes SET body = 'unnoted' WHERE id = 1"
     path = notes(folder)
     twin = twin_of(path)
-    with pytest.raises(PromotionError, match="objects named like this tool's own are not as it made them: _mig_"):
+    with pytest.raises(PromotionError, match="the application dropped or changed what this run has in live: _mig_"):
         online(path, STARS, between=between, last=last)
     applied(twin, last if turn >= 0 else ())
     assert whole(cleaned(path, STARS)) == whole(twin)
@@ -179,13 +182,13 @@ def test_a_trigger_that_was_made_again_differently_stops_it(folder):
         'DROP TRIGGER "_mig_notes.after update"',
         'CREATE TRIGGER "_mig_notes.after update" AFTER UPDATE ON notes BEGIN SELECT 1; END',
     )
-    stopped(folder, PromotionError, "objects named like this tool's own", between=[changed])
+    stopped(folder, PromotionError, "dropped or changed what this run has in live: _mig_notes.after u", between=[changed])
 
 
 def test_what_is_named_like_ours_before_it_begins_stops_it(folder):
     path = notes(folder, "CREATE TABLE _mig_theirs (x)")
     before = whole(path)
-    with pytest.raises(PromotionError, match="not as it made them: _mig_theirs; live unchanged; drop them"):
+    with pytest.raises(PromotionError, match="which it did not make: _mig_theirs; live was left as it is; rename or"):
         online(path, STARS)
     assert whole(path) == before
 
@@ -200,7 +203,7 @@ TAMPERED = {
 
 def tamper(what):
     """A trigger of the test's own on the shadow table, so that a row is wrong before it is committed."""
-    return f"CREATE TRIGGER _mig_wrong AFTER INSERT ON _mig_notes WHEN new.id = 33 BEGIN {TAMPERED[what]}; END"
+    return f"CREATE TRIGGER wrong AFTER INSERT ON _mig_notes WHEN new.id = 33 BEGIN {TAMPERED[what]}; END"
 
 
 WRONG = "a row of the new notes is not what the migration says; live unchanged"

@@ -17,7 +17,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
@@ -75,14 +75,18 @@ def stopped_heartbeat(silence_s: float) -> AutomationCore:
     )
 
 
-def recover_crashed(client: SyncPrefectClient) -> AutomationCore:
-    """For a migration that is Crashed the deployment `recover` is run, with its database."""
-    recover = client.read_deployment_by_name("recover/recover")
+def recover_crashed(client: SyncPrefectClient, machine: str | None = None) -> AutomationCore:
+    """For a migration that is Crashed the deployment `recover` is run, with its database.
+
+    With `machine` only for one in that machine's work queue, and there, where the file is: the deployment that is run
+    is fixed in an automation, so each machine has one of its own. Raises ObjectNotFound where there is no deployment.
+    """
+    recover = client.read_deployment_by_name(f"recover/{machine or 'recover'}")
     database = {"__prefect_kind": "jinja", "template": _DATABASE_OR_DEFAULT}
     return AutomationCore(
-        name="ltmc: what a crashed migration began is ended",
+        name=f"ltmc: what a crashed migration began{f' on {machine}' if machine else ''} is ended",
         description="Harmless where the run lives after all: recover leaves to it what it holds.",
-        trigger=_reactive({"prefect.flow-run.Crashed"}, ("migrate",)),
+        trigger=_reactive({"prefect.flow-run.Crashed"}, ("migrate",), machine),
         actions=[
             RunDeployment(
                 source="selected",
@@ -107,6 +111,19 @@ def notify(url: str) -> AutomationCore:
     )
 
 
+def make(notify_url: str | None, machine: str | None = None) -> list[str]:
+    """Afterwards a silent run becomes Crashed, a crashed migration is recovered, and failures are told to `notify_url`,
+    if given; with `machine` for the runs of that one, on a server of several.
+
+    Returns the names of what was changed. Raises ObjectNotFound where the deployment `recover` is not there.
+    """
+    with get_client(sync_client=True) as client:
+        wanted = [stopped_heartbeat(silence_s()), recover_crashed(client, machine)]
+        if notify_url:
+            wanted.append(notify(notify_url))
+        return apply(client, wanted)
+
+
 def apply(client: SyncPrefectClient, automations: Iterable[AutomationCore]) -> list[str]:
     """Afterwards the server has each of these, once; returns the names of those that it had not, or had otherwise.
 
@@ -114,17 +131,26 @@ def apply(client: SyncPrefectClient, automations: Iterable[AutomationCore]) -> l
     """
     changed = []
     for wanted in automations:
-        there = client.read_automations_by_name(wanted.name)
-        for double in there[1:]:
-            client.delete_automation(double.id)
-        if not there:
+        there = _the_first(client, wanted.name)
+        if there is None:
             client.create_automation(wanted)
-        elif _as_compared(there[0]) != _as_compared(wanted):
-            client.update_automation(there[0].id, wanted.model_copy(update={"enabled": there[0].enabled}))
+            # Another machine may have done the same in this moment.
+            _the_first(client, wanted.name)
+        elif _as_compared(there) != _as_compared(wanted):
+            client.update_automation(there.id, wanted.model_copy(update={"enabled": there.enabled}))
         else:
             continue
         changed.append(wanted.name)
     return changed
+
+
+def _the_first(client: SyncPrefectClient, name: str) -> Automation | None:
+    """The automation of that name that was made first; any other is removed."""
+    # Ids of one server grow with the time; whoever else does this keeps the same one.
+    there = sorted(client.read_automations_by_name(name), key=lambda automation: automation.id)
+    for double in there[1:]:
+        client.delete_automation(double.id)
+    return there[0] if there else None
 
 
 def silence_s() -> float:
@@ -142,25 +168,24 @@ def main(arguments: Sequence[str]) -> int:
         help=f"Where a failure or a recovery is told: a POST with JSON. Default: ${NOTIFY_VARIABLE}.",
     )
     options = parser.parse_args(arguments)
-    with get_client(sync_client=True) as client:
-        try:
-            wanted = [stopped_heartbeat(silence_s()), recover_crashed(client)]
-        except ObjectNotFound:
-            print("no deployment recover/recover; first: python -m prefect deploy --all", file=sys.stderr)
-            return 2
-        if options.notify:
-            wanted.append(notify(options.notify))
-        changed = apply(client, wanted)
+    try:
+        changed = make(options.notify)
+    except ObjectNotFound:
+        print("no deployment recover/recover; first: python -m prefect deploy --all", file=sys.stderr)
+        return 2
     print(*(f"made: {name}" for name in changed), sep="\n", end="\n" if changed else "nothing to change\n")
     return 0
 
 
-def _reactive(expect: set[str], flows: Sequence[str]) -> EventTrigger:
+def _reactive(expect: set[str], flows: Sequence[str], machine: str | None = None) -> EventTrigger:
+    of_machine: list[dict[str, Any]] = (
+        [{"prefect.resource.role": "work-queue", "prefect.resource.name": machine}] if machine else []
+    )
     return EventTrigger(
         posture=Posture.Reactive,
         expect=expect,
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related=_of_flows(flows),
+        match_related=[_of_flows(flows), *of_machine],
         for_each={"prefect.resource.id"},
         threshold=1,
         within=timedelta(0),

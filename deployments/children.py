@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from deployments.child import POLITE_S
 
@@ -20,20 +22,21 @@ class ChildError(RuntimeError):
 
 
 class Child:
-    """`prefect` with `words` and `settings`, under way. What it says is in ui-<name>.log in `logs`."""
+    """`prefect` with `words` and `settings`, under way. What it says is in `log`, or where this program's goes."""
 
-    def __init__(self, name: str, words: Sequence[str], logs: Path, settings: Mapping[str, str] | None = None) -> None:
-        self.log = logs / f"ui-{name}.log"
-        outgrown = self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES
+    def __init__(
+        self, words: Sequence[str], log: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
         self._started = time.monotonic()
         # -P: this package's module names must not hide top-level ones.
         command = [sys.executable, "-P", str(Path(__file__).with_name("child.py")), *words]
-        with self.log.open("wb" if outgrown else "ab") as log:
+        with nullcontext() if log is None else _emptied_if_outgrown(log) as output:
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 env={**os.environ, **(settings or {})},
             )
@@ -46,6 +49,10 @@ class Child:
     def age_s(self) -> float:
         return time.monotonic() - self._started
 
+    def wait(self) -> None:
+        """Returns when it has ended by itself."""
+        self._child.wait()
+
     def stop(self) -> None:
         """Ends it, politely first. Does nothing the second time."""
         if self._child.stdin is not None and not self._child.stdin.closed:
@@ -55,3 +62,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+
+def _emptied_if_outgrown(log: Path) -> BinaryIO:
+    outgrown = log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES
+    return log.open("wb" if outgrown else "ab")

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from prefect import Flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-    WorkQueueFilter,
-    WorkQueueFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Crashed
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
+from deployments.runs import under_way
 from flows.migrate import migrate
 from flows.recover import recover
 from flows.request import MigrationRequest
@@ -39,16 +34,24 @@ _DIED = "its worker or its machine died"
 def deploy(machine: str, pool: str, root: Path) -> None:
     """Afterwards each flow has the deployment `machine`, which runs in `root`, in the work queue `machine` of `pool`.
 
-    What somebody has set in the UI (parameters, schedules) stays.
+    A new one has the parameters and schedules of `root`'s prefect.yaml; the schedules are on where $LTMC_DATABASE names
+    the machine's database. What somebody has set in the UI (parameters, schedules) stays.
     """
+    declared = {
+        entry["entrypoint"]: entry
+        for entry in yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    }
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
         for flow in _FLOWS:
+            entrypoint = f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}"
+            entry = declared[entrypoint]
             from_the_checkout: dict[str, Any] = {
                 "work_pool_name": pool,
                 "work_queue_name": machine,
-                "entrypoint": f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}",
+                "entrypoint": entrypoint,
+                "description": entry["description"],
                 "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}],
                 "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
                 "enforce_parameter_schema": True,
@@ -56,21 +59,33 @@ def deploy(machine: str, pool: str, root: Path) -> None:
             try:
                 there = client.read_deployment_by_name(f"{flow.name}/{machine}")
             except ObjectNotFound:
-                client.create_deployment(client.create_flow(flow), machine, **from_the_checkout)
+                chosen = {"parameters": entry["parameters"], "schedules": _schedules(entry)}
+                client.create_deployment(client.create_flow(flow), machine, **from_the_checkout, **chosen)
             else:
                 # To create it anew would take its schedules away.
                 client.update_deployment(there.id, DeploymentUpdate(**from_the_checkout))
 
 
+def _schedules(entry: dict[str, Any]) -> list[DeploymentScheduleCreate]:
+    active = bool(os.environ.get("LTMC_DATABASE"))
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=said["cron"], timezone=said["timezone"]), active=active, slug=said["slug"]
+        )
+        for said in entry.get("schedules", [])
+    ]
+
+
 def end_left_over(machine: str, pool: str) -> Iterator[str]:
     """Afterwards no run of `machine` is under way that nobody works on; yields what was done about each.
 
-    Only for the time before its worker starts, when nothing but a run that has outlived the last worker is at work.
-    Those are Crashed (or Cancelled, where somebody had asked for that), and where a killed migration left something
-    the run `recover` waits in the queue.
+    Only for the time while it has no worker, when nothing but a run that has outlived the last one is at work. The
+    others become Crashed (or Cancelled, where somebody had asked for that), and where a killed migration left something
+    a run `recover` waits in the queue. The automation that does the same is up to 15 minutes late on a server that was
+    restarted: Prefect holds an event back until it has seen the one before it (PRECEDING_EVENT_LOOKBACK).
     """
     with get_client(sync_client=True) as client:
-        for run in _unfinished(client, machine, pool):
+        for run in under_way(client, pool, machine):
             database = _database_of(run)
             left = Run.NONE if database is None else _left(database)
             if left is Run.UNDER_WAY:
@@ -90,15 +105,6 @@ def end_left_over(machine: str, pool: str) -> Iterator[str]:
             # By force: what is Cancelling may not crash.
             client.set_flow_run_state(run.id, state, force=True)
             yield f"{run.name}: {said}"
-
-
-def _unfinished(client: SyncPrefectClient, machine: str, pool: str) -> list[FlowRun]:
-    under_way = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=under_way))),
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-        work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[machine])),
-    )
 
 
 def _database_of(run: FlowRun) -> Path | None:

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.states import Cancelling
 
-from deployments import automations
 from deployments.children import ChildError
 
 OF_ONE_DATABASE = (
@@ -38,10 +24,6 @@ OF_ONE_DATABASE = (
     "drill/restore-drill",
 )
 """The deployments that get the database of `make ui`; a fleet has many."""
-_UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-_ASK_EVERY_S = 0.2
-_WORKER_REPORTS_S = 10.0
-"""The worker says that a run was cancelled two seconds after its program has ended."""
 
 
 @dataclass(frozen=True)
@@ -78,51 +60,6 @@ def deploy(root: Path, log: Path, database: Path | None) -> None:
                 _give_back(client, found, chosen[name])
             if database is not None and name in OF_ONE_DATABASE:
                 _give_database(client, client.read_deployment(found.id), database)
-
-
-def make_automations(notify: str | None) -> None:
-    """Afterwards a dead run is Crashed, a crashed migration recovered, and failures are told to `notify`, if given."""
-    with get_client(sync_client=True) as client:
-        wanted = [automations.stopped_heartbeat(automations.silence_s()), automations.recover_crashed(client)]
-        automations.apply(client, [*wanted, *([automations.notify(notify)] if notify else [])])
-
-
-def end_runs(pool: str, tell: Callable[[int], object]) -> None:
-    """Afterwards no run of the worker in `pool` is under way: each was cancelled, which restores, and has ended.
-
-    A worker that stops kills its runs without a word (Prefect 3.8.8), so this comes first. `tell` gets their number.
-    Raises what the client raises where the server does not answer.
-    """
-    with get_client(sync_client=True) as client:
-        waits_until: dict[UUID, float] = {}
-        while runs := _under_way(client, pool):
-            new = [run.id for run in runs if run.id not in waits_until]
-            for run_id in new:
-                client.set_flow_run_state(run_id, Cancelling(message="make ui was stopped"))
-            if new:
-                tell(len(new))
-            for run in runs:
-                if run.id in new or _lives(run):
-                    waits_until[run.id] = time.monotonic() + _WORKER_REPORTS_S
-            if not any(time.monotonic() < waits_until[run.id] for run in runs):
-                return
-            time.sleep(_ASK_EVERY_S)
-
-
-def _lives(run: FlowRun) -> bool:
-    """Whether the program of a run of this machine's worker is there; nobody ends one that was killed before."""
-    try:
-        os.kill(int(str(run.infrastructure_pid)), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    return True
-
-
-def _under_way(client: SyncPrefectClient, pool: str) -> list[FlowRun]:
-    return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))),
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-    )
 
 
 def _deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import errno
 import os
-import signal
 import socket
 import sys
 import time
@@ -118,15 +117,15 @@ def _serve(port: int, database: Path | None, notify: str | None) -> int:
     print(f"starting Prefect's server, a worker and the deployments; what they say is in {logs}/ui-*.log", flush=True)
     with contextlib.ExitStack() as running:
         words = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
-        server = Child("server", words, logs, OWN_SERVER_SETTINGS)
+        server = Child(words, logs / "ui-server.log", OWN_SERVER_SETTINGS)
         running.callback(server.stop)
         # Two seconds, while the server starts.
-        from deployments import setting_up
+        from deployments import automations, runs, setting_up
 
         _await_health(server, port)
         setting_up.make_pool(POOL)
         setting_up.deploy(_ROOT, logs / "ui-deploy.log", database)
-        setting_up.make_automations(notify)
+        automations.make(notify)
         worker = _worker(logs)
         running.callback(lambda: worker.stop())
         print(f"\n  {_page(_url(port))}\n", flush=True)
@@ -139,15 +138,7 @@ def _serve(port: int, database: Path | None, notify: str | None) -> int:
                 if not worker.alive:
                     worker = _another(worker, logs)
         print("stopping", flush=True)
-        # A second Ctrl-C does not wait for the runs: killed, they are recovered by the next start.
-        try:
-            setting_up.end_runs(POOL, lambda runs: print(f"ending {runs} under way; they restore first", flush=True))
-        except KeyboardInterrupt:
-            print("killing them", flush=True)
-        except Exception as error:
-            print(f"runs under way are killed, because they could not be asked to end: {error}", file=sys.stderr)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        runs.end_runs(POOL, "make ui was stopped")
     print("stopped", flush=True)
     return 0
 
@@ -155,7 +146,8 @@ def _serve(port: int, database: Path | None, notify: str | None) -> int:
 def _worker(logs: Path) -> Child:
     # Of Prefect's own it looks for runs every 10 s; for one on this machine that is a long time after a click.
     settings = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
-    return Child("worker", ("worker", "start", "--pool", POOL, "--type", "process", "--name", "ui"), logs, settings)
+    words = ("worker", "start", "--pool", POOL, "--type", "process", "--name", "ui")
+    return Child(words, logs / "ui-worker.log", settings)
 
 
 def _another(worker: Child, logs: Path) -> Child:

@@ -72,7 +72,8 @@ def naming_what_changed(
     try:
         yield
     except (sqlite3.OperationalError, RehearsalError) as error:
-        if isinstance(error, RehearsalError) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+        # What sqlite3 raises by itself, of text that is no UTF-8, has no code.
+        if isinstance(error, RehearsalError) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:
             try:
                 check_unchanged(connection, application, plan, expected, ours())
             except PromotionError as changed:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from migrator import ledger
-from migrator.backup import MAX_LOCK_MS, Progress, no_progress
+from migrator.backup import MANIFEST_NAME, MAX_LOCK_MS, Progress, no_progress
 from migrator.candidate import Candidate, predicted_lock_ms
 from migrator.connect import count_rows, opened
-from migrator.errors import LockTooLongError, NotOnlineError
+from migrator.errors import LockTooLongError, NotOnlineError, PromotionError
 from migrator.files import remove_tree
 from migrator.findings import Finding
 from migrator.guard import naming_what_changed
@@ -48,9 +48,11 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
     Reads the rows that live holds now, so writes made since the backup are in. What would hold the write lock longer
     than `max_lock_ms` in one transaction is done online; what was the table waits there to be removed (`remove_own`).
     Raises, with live as it was but for this tool's own objects: PromotionError where the application changed the schema
-    of a migrated table or wrote a value that has no answer; RehearsalError where a row differs;
-    sqlite3.OperationalError where live stays locked (try the whole transaction again).
+    of a migrated table or of what a value is read from, or wrote a value that has no answer, and where the backup is
+    gone, online also in the middle; RehearsalError where a row differs; NotOnlineError where one transaction would take
+    too long and nothing else can do it; sqlite3.OperationalError where live stays locked (try it again).
     """
+    _refuse_without_backup(candidate)
     # Nobody needs the copies any more; what of them is not on the disk yet would be written beside the application.
     remove_tree(candidate.inspection.backup.scratch)
     if candidate.plan.adopted:
@@ -80,7 +82,13 @@ def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> 
     ):
         _refuse_much_in_the_swap(connection, candidate, max_lock_ms)
     in_wal = use_wal(live.database)
-    pace = Pace(throttle_path(live.database), lambda: on_progress(0, 0))
+
+    def between(done: int, total: int) -> None:
+        # Where it is on a disk that hangs, nobody waits for us here.
+        _refuse_without_backup(candidate)
+        on_progress(done, total)
+
+    pace = Pace(throttle_path(live.database), lambda: between(0, 0))
     filled = {table.table for table in candidate.plan.tables if table.is_filled_online}
     rows_expected = sum(candidate.inspection.backup.contents[table].rows for table in filled)
     with opened(live.database) as connection:
@@ -88,9 +96,20 @@ def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> 
         remove_own(connection, live.application)
         lock_ms, rows, found = promote_online(
             connection, live.application, candidate.plan, live.state, _ledger_of(candidate), pace,
-            rows_expected, on_progress,
+            rows_expected, between,
         )  # fmt: skip
     return Promoted(candidate, "online", lock_ms, rows, (*in_wal, *found))
+
+
+def _refuse_without_backup(candidate: Candidate) -> None:
+    """Raises PromotionError where the backup was on something that is not there any more."""
+    backup = candidate.inspection.backup.path
+    for path in (backup, backup.with_name(MANIFEST_NAME)):
+        if not os.path.isfile(path):
+            raise PromotionError(
+                f"{path} is gone, and nothing is promoted without it; live unchanged",
+                "bring back what the backups are kept on, then start again",
+            )
 
 
 def _refuse_much_in_the_swap(connection: sqlite3.Connection, candidate: Candidate, max_lock_ms: float) -> None:

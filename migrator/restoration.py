@@ -12,8 +12,9 @@ from typing import Literal
 from migrator import ledger
 from migrator.adoption import BASELINE
 from migrator.application import Application
+from migrator.as_before import check_as_before, way_back
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME, SCRATCH_NAME
-from migrator.commands import replace_file, restore_order
+from migrator.commands import replace_file
 from migrator.connect import Connection, count_rows, is_damage, is_passing, opened
 from migrator.errors import MigratorError, NotOnlineError, PromotionError, RefusedError, RestoreError
 from migrator.files import remove_tree, sha256_of
@@ -59,8 +60,10 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
     """Afterwards live has the schema that it had before run `run_id`, with every row written since.
 
     Whether live is old or new is asked of its ledger alone. Old: what the run left is removed. New: the reverse is
-    promoted. Live that fails its integrity check gets the backup's pages, after its present state was saved. The
-    run's scratch folder and journal are gone; a verified backup stays. Running it again changes nothing.
+    promoted. Live that is found damaged gets the backup's pages, after its present state was saved; where nothing was
+    promoted nobody looks for damage. The run's scratch folder and journal are gone; a verified backup stays. Running it
+    again changes nothing. No id is given twice: an AUTOINCREMENT mark that the promotion raised stays
+    (`check_as_before` says why); only with the backup's pages come the backup's marks.
     Raises RestoreError where live could not be brought back: it says where the data is and what to do;
     sqlite3.OperationalError while live is locked (try again).
     """
@@ -76,7 +79,7 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
                     _remove_own(connection, application, database)
                     faults = integrity_faults(connection)
             if not faults:
-                findings = _check_restored(connection, application, database, backup, reversed_=run is not None)
+                findings = check_as_before(connection, application, database, backup, run)
         except sqlite3.DatabaseError as error:
             # Nothing of ours was in live, so its pages were not checked.
             faults = integrity_faults(connection) if is_damage(error) else []
@@ -94,8 +97,8 @@ def restore(database: Path, application: Application, run_id: str, directory: Pa
 def recover(database: Path, application: Application) -> Recovered:
     """Ends what a killed run began: verifies and finishes a promotion that was committed, else removes what is left.
 
-    Afterwards there is no journal; a promotion that did not verify is reversed, and a finding says why. Raises
-    RestoreError as `restore` does.
+    Afterwards there is no journal; a promotion that did not verify is reversed or, where no way back keeps what the
+    application has built on it, stands: a finding says why. Raises RestoreError as `restore` does.
     """
     journal = read_journal(database)
     if journal is None:
@@ -222,7 +225,7 @@ def _reverse(
         raise RestoreError(
             f"the promoted migration of {database} could not be reversed ({error}); live holds the new schema and "
             f"every row; the state before the run is in {backup}",
-            _go_back(database, backup),
+            way_back(database, backup),
         ) from error
 
 
@@ -238,39 +241,6 @@ def _promote_back(
             promote_online(connection, application, plan, state, write_ledger, Pace(), rows)
             return
     in_one_transaction(connection, application, plan, state, write_ledger)
-
-
-def _go_back(database: Path, backup: Path) -> str:
-    return f"to go back to that state: {restore_order(database, backup)}"
-
-
-def _check_restored(
-    connection: sqlite3.Connection, application: Application, database: Path, backup: Path, reversed_: bool
-) -> tuple[Finding, ...]:
-    """Live has what the backup's schema has; what the application changed since, in schema or rows, are findings."""
-    if not backup.with_name(MANIFEST_NAME).exists():
-        return ()
-    touched = {change.table for m in application.migrations for change in m.changes}
-    with opened(backup, read_only=True) as original:
-        before, now = read_state(original, application).schema, read_state(connection, application).schema
-        counts = {t: (count_rows(original, t), count_rows(connection, t)) for t in before.tables if now.table(t)}
-    lost = before.naming(touched) - now.naming(touched)
-    if reversed_ and lost:
-        raise RestoreError(
-            f"{database} has not the schema that it had before the run; the state before the run is in {backup}",
-            _go_back(database, backup),
-        )
-    made = now.naming(touched) ^ before.naming(touched)
-    schema = [
-        Finding("schema_changed_meanwhile", f"the application changed {kind} {name}")
-        for kind, name in sorted({(o[0], o[1]) for o in made})
-    ]
-    rows = [
-        Finding("rows_written_since", f"table {table} has {now_} rows, the backup {then}", abs(now_ - then))
-        for table, (then, now_) in counts.items()
-        if then != now_
-    ]
-    return (*schema, *rows)
 
 
 def _restore_damaged(database: Path, backup: Path, faults: list[str]) -> tuple[Finding, ...]:

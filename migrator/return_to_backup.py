@@ -24,6 +24,8 @@ from migrator.preflight import BACKUPS_SUFFIX
 from migrator.restoration import finish, remove_directory
 from migrator.schema import Schema, read_schema
 
+_MARKS = "AUTOINCREMENT marks (ids that were given since would be given again)"
+
 
 @dataclass(frozen=True)
 class Returned:
@@ -42,11 +44,11 @@ def return_to_backup(
 ) -> Returned:
     """Copies the pages of `backup` over `database`, after saving its present state beside its other backups.
 
-    Afterwards both have the same schema and content, tool's tables included. Raises RefusedError, with nothing
-    changed, where the backup is no sound database, not what its manifest says or of another database, where something
-    holds the database, and where this has rows or a schema that the backup has not, unless `discard_later_writes`;
-    RestoreError where the copy did not succeed. Until `before_change` is called nothing was changed, and what is raised
-    leaves nothing behind.
+    Afterwards both have the same schema and content, tool's tables and AUTOINCREMENT marks included: with the rows that
+    are discarded their ids are free again. Raises RefusedError, with nothing changed, where the backup is no sound
+    database, not what its manifest says or of another database, where something holds the database, and where this has
+    rows, a schema or marks that the backup has not, unless `discard_later_writes`; RestoreError where the copy did not
+    succeed. Until `before_change` is called nothing was changed, and what is raised leaves nothing behind.
     """
     killed = read_journal(database)
     _check_backup(backup, database)
@@ -56,11 +58,11 @@ def return_to_backup(
         _forget_run(database, killed)
         return Returned(database, backup, None)
     if not discard_later_writes:
+        reverse = command("python", "-m", "flows.migrate", "--database", database, "--to", "0000")
         raise RefusedError(
             f"{database} differs from the backup in {', '.join(later)}; going back would discard that",
-            f"{command('python', '-m', 'flows.migrate', '--database', database, '--to', '0000')} goes back and keeps "
-            "every row; "
-            "--discard-later-writes goes back to the backup all the same and saves the present state first",
+            ("" if later == (_MARKS,) else f"{reverse} goes back and keeps every row; ")
+            + "--discard-later-writes goes back to the backup all the same and saves the present state first",
         )
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     directory = database.with_name(database.name + BACKUPS_SUFFIX) / name
@@ -146,7 +148,7 @@ def _differing(database: Path, backup: Path) -> tuple[str, ...]:
         if not is_damage(error):
             raise
         return ("every table (it is damaged)",)
-    changed = difference(wanted, found)
+    changed = tuple(_MARKS if table == "sqlite_sequence" else table for table in difference(wanted, found))
     return changed if schema.fingerprint == wanted_schema.fingerprint else ("the schema", *changed)
 
 

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
+from uuid import UUID
 
+import httpx
+from loguru import logger
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
 from prefect.states import Cancelled, Completed, Failed
 
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out
 from migrator.fleet.report import wave_rows
-from migrator.fleet.results import Result
+from migrator.fleet.results import INTERRUPTED, Result
+from tasks.cancellation import TIMEOUT_S
 
+CANCELLED = "the flow run was cancelled"
+_ASK_EVERY_S = 2.0
 _ROWS_AT_MOST = 1000
 """The UI shows a table as one page; the state file has all."""
 
@@ -28,7 +46,51 @@ def migrate_database(fleet: Fleet, database: str, migrate: Callable[[str], Resul
     if result is None:
         return Cancelled(message="not started: the fleet was stopped")
     said = _text(result.outcome if result.error is None else f"{result.outcome}: {result.error}")
+    if result.outcome == INTERRUPTED:
+        return Cancelled(message=said)
     return Failed(message=said) if result.is_failure else Completed(message=said)
+
+
+@contextmanager
+def interrupted_when_cancelled(fleet: Fleet) -> Iterator[None]:
+    """In the block the fleet is interrupted when somebody cancels it in Prefect's UI: nobody tells a local process."""
+    if FlowRunContext.get() is None:
+        yield
+        return
+    over, told = threading.Event(), False
+
+    def ask() -> None:
+        nonlocal told
+        while not over.wait(_ASK_EVERY_S):
+            cancelled = is_cancelled(fleet)
+            if cancelled is None and not told:
+                told = True
+                logger.warning("the Prefect server does not answer; a cancellation would not be noticed")
+            if cancelled and not over.is_set():
+                fleet.interrupt(CANCELLED)
+                return
+
+    # Copied: Prefect keeps its settings in context variables.
+    threading.Thread(target=copy_context().run, args=(ask,), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def is_cancelled(fleet: Fleet) -> bool | None:
+    """Whether the flow run of the fleet, or of one of its waves, is Cancelling or Cancelled; None where the server does
+    not answer."""
+    cancelled = FlowRunFilterStateType(any_=[StateType.CANCELLING, StateType.CANCELLED])
+    chosen = FlowRunFilter(
+        id=FlowRunFilterId(any_=[UUID(run) for run in [*fleet.task_runs] if run]),
+        state=FlowRunFilterState(type=cancelled),
+    )
+    try:
+        with get_client(sync_client=True, httpx_settings={"timeout": TIMEOUT_S}) as client:
+            return bool(client.read_flow_runs(flow_run_filter=chosen, limit=1))
+    except (httpx.HTTPError, PrefectException, OSError):
+        return None
 
 
 def publish(fleet: Fleet) -> None:

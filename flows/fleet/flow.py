@@ -9,18 +9,20 @@ from typing import Any
 from loguru import logger
 from prefect import flow
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fleet.begin import begun
 from flows.fleet.here import Here, start_fork_server
 from flows.fleet.request import FleetRequest
+from migrator import signals
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
-from migrator.fleet.report import as_json
+from migrator.fleet.report import as_json, wave_rows
 from migrator.fleet.results import Result
 from migrator.fleet.waves import Wave
-from tasks.fleet import migrate_database, publish
+from tasks.fleet import CANCELLED, interrupted_when_cancelled, is_cancelled, migrate_database, publish
 
 Carrier = Callable[[str], Result]
 
@@ -32,19 +34,34 @@ _wave_to_carry_out: ContextVar[tuple[Fleet, Wave, Carrier, int]] = ContextVar("_
 
 @flow(flow_run_name="fleet {request.state}", persist_result=False)
 def fleet(request: FleetRequest) -> Any:
-    """Migrates many databases in waves, or goes on with that; returns its report, or Failed where some are not."""
+    """Migrates many databases in waves, or goes on with that; returns its report, or Failed where some are not.
+
+    Where the flow run is cancelled no database begins any more, and the run ends as Cancelled once those under way have
+    been brought back or have ended; a worker of Prefect gives it 30 s for that, and then kills it, but not them.
+    """
     with ExitStack() as held:
         run, request = fleet_to_use.get() or held.enter_context(begun(request))
         # Also where no wave follows, its logs are waited for.
         run.task_runs[_flow_run_id()] += 0
         migrate = _carrier(request, run)
         try:
-            in_order(run, lambda wave: _carry_out(run, wave, migrate, request.parallel))
+            with interrupted_when_cancelled(run):
+                in_order(run, lambda wave: _carry_out(run, wave, migrate, request.parallel))
+        except TerminationSignal:
+            # A worker cancels with it.
+            if not is_cancelled(run):
+                raise
+            run.why_stopped = CANCELLED
         except Exception as error:
             run.stop(f"{type(error).__name__}: {error}")
             raise
         finally:
-            _publish(run)
+            with signals.undisturbed(_note):
+                _publish(run)
+        if run.is_interrupted:
+            rows = wave_rows(run)
+            done = f"{sum(row.done for row in rows)} of {sum(row.databases for row in rows)} databases are done"
+            return Cancelled(message=f"{run.outcome}: {done}; with resume it goes on")
         if run.exit_code == 0:
             return as_json(run, request.state)
         return Failed(message=run.why_stopped or f"{len(run.failures)} databases failed")
@@ -61,6 +78,8 @@ def carry_out_wave(wave: str, databases: int) -> Any:
         return submitted.wrapped_future
 
     in_parallel(run, now, submit, parallel, _note)
+    if run.is_interrupted:
+        return Cancelled(message=run.why_stopped)
     failed = sum(name in run.results and run.results[name].is_failure for name in now.databases)
     return Failed(message=f"{failed} failed") if failed else Completed(message="nothing failed")
 

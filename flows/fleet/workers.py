@@ -39,6 +39,8 @@ class _Ended:
     error: str | None
     told: str | None
     has_died: bool
+    was_cancelled: bool
+    """By the start that ordered it, before this one met it."""
 
 
 class OnWorkers:
@@ -50,13 +52,19 @@ class OnWorkers:
 
     def __call__(self, database: str) -> Result:
         """The result. A run that died, with its worker or without, is followed by a second one, which first ends what
-        that one began; a start that resumes meets the flow run whose end an earlier start never saw."""
+        that one began; a start that resumes meets the flow run whose end an earlier start never saw, and has another
+        one follow where that was cancelled."""
         started = time.monotonic()
-        attempt = self._fleet.attempts[database]
-        ended = self._run(database, f"{attempt}")
-        if ended.has_died and ended.told is None:
-            ended = self._run(database, f"{attempt} again")
+        attempt, died = str(self._fleet.attempts[database]), None
+        ended = self._run(database, attempt)
+        while ended.told is None and (ended.was_cancelled or (ended.has_died and died is None)):
+            if ended.has_died:
+                died = ended.error
+            attempt += " again"
+            ended = self._run(database, attempt)
         outcome, error = ended.outcome, ended.error
+        if died is not None:
+            error = f"{died}; the one after it: {error or outcome}"
         if ended.told == INTERRUPTED and outcome in (RESTORED, REFUSED):
             outcome = INTERRUPTED
         elif ended.told is not None and outcome not in SUCCESSES:
@@ -73,6 +81,7 @@ class OnWorkers:
             flow_run_name=f"migrate {database}",
             idempotency_key=f"{self._fleet.order.fleet_id} {attempt} {database}",
         )
+        was_cancelled = flow_run.state.is_cancelling() or flow_run.state.is_cancelled()
         with get_client(sync_client=True) as client:
             state, told = self._awaited(client, flow_run.id)
             outcome = _outcome(client, flow_run.id)
@@ -81,7 +90,7 @@ class OnWorkers:
             # What a run that died has left is known to the next one only.
             needs_operator = state.is_crashed() or "RestoreError" in message
             outcome = MIGRATED if state.is_completed() else RESTORE_FAILED if needs_operator else RESTORED
-        return _Ended(outcome, None if outcome in SUCCESSES else message, told, state.is_crashed())
+        return _Ended(outcome, None if outcome in SUCCESSES else message, told, state.is_crashed(), was_cancelled)
 
     def _awaited(self, client: SyncPrefectClient, flow_run_id: UUID) -> tuple[State[Any], str | None]:
         """The final state, and why the run was cancelled, where it was. Raises TimeoutError for one that does not end

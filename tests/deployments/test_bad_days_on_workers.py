@@ -16,12 +16,12 @@ import pytest
 
 from migrator.lock import UnderWayError, locked
 from tests.deployments.machines import Site, a_site, database_in
-from tests.deployments.servers import ROOT, Program, await_that, clean_environment, free_port
+from tests.deployments.servers import ROOT, Program, await_that, clean_environment, free_port, worker_of
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
 
-pytestmark = pytest.mark.system("postgresql", program="pg_ctlcluster")
+# test_several_machines.py has what must be tried each time.
+pytestmark = [pytest.mark.full, pytest.mark.system("postgresql", program="pg_ctlcluster")]
 
-FULL = os.environ.get("FAULTS") == "full"
 STAGE = "before migrator.candidate:stage"
 AS_BEFORE = ["ltmc.db.backups"]
 
@@ -49,7 +49,7 @@ def is_free(database: Path) -> bool:
         return False
 
 
-ALL_PHASES = {
+PHASES = {
     "preflight": ("before migrator.preflight:preflight", "refused: "),
     "backup": ("before migrator.backup:back_up", "restored: back_up was stopped by SIGTERM; {} is as before"),
     "rehearsal": (STAGE, "restored: stage was stopped by SIGTERM; {} is as before"),
@@ -57,11 +57,8 @@ ALL_PHASES = {
     "committed": ("after migrator.one_transaction:_commit", "migrated: the cancellation came after the promotion"),
     "end": ("before migrator.restoration:finish", "migrated: the cancellation came after the promotion"),
 }
-# Six runs at once are much for two processors.
-PHASES = {phase: of for phase, of in ALL_PHASES.items() if FULL or phase not in ("backup", "end")}
 
 
-@pytest.mark.full
 def test_a_cancellation_from_the_ui_leaves_old_or_new_and_the_state_says_which(site: Site, tmp_path: Path) -> None:
     runs = {phase: paused_run(site, tmp_path / phase, moment) for phase, (moment, _) in PHASES.items()}
     before = {phase: content(database) for phase, (_, database, _) in runs.items()}
@@ -97,7 +94,6 @@ def ended_after_retry(site: Site, run: str) -> str:
     return name
 
 
-@pytest.mark.full
 def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     await_that(paused.exists, "the run pauses")
@@ -111,7 +107,6 @@ def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_pat
     assert beside(database) == AS_BEFORE
 
 
-@pytest.mark.full
 def test_a_server_that_is_lost_in_the_middle_keeps_no_migration_from_its_end(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     await_that(paused.exists, "the run pauses")
@@ -125,26 +120,54 @@ def test_a_server_that_is_lost_in_the_middle_keeps_no_migration_from_its_end(sit
     assert site.api.ended(run)[0] == "Completed"
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("fate", ["killed", *(["stopped"] if FULL else [])])
-def test_a_run_whose_worker_ends_puts_the_database_back_itself(site: Site, tmp_path: Path, fate: str) -> None:
+def test_a_run_whose_worker_is_killed_puts_the_database_back_and_another_worker_starts(
+    site: Site, tmp_path: Path
+) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
-    before = content(database)
+    before, started = content(database), site.alpha.said.count("started!")
     await_that(paused.exists, "the run pauses")
-    # Stopped: as systemd does it, worker and run together. Killed: the first line that the run logs breaks a pipe.
-    if fate == "stopped":
-        os.kill(int(paused.read_text()), signal.SIGTERM)
-    os.kill(site.alpha.pid, signal.SIGTERM if fate == "stopped" else signal.SIGKILL)
-    assert site.alpha.child is not None
-    site.alpha.child.wait(60)
+    os.kill(worker_of(site.alpha.mark), signal.SIGKILL)
+    await_that(lambda: f"migrate {database}: still at work" in site.alpha.said, "the run is left alone")
+    # The first line that it logs breaks a pipe.
     paused.unlink()
     assert site.api.ended(run)[0] == "Crashed"
     await_that(lambda: beside(database) == AS_BEFORE, "the run ends")
     assert content(database) == before
+    await_that(lambda: site.alpha.said.count("started!") == started + 1, "another worker starts")
+    assert "the worker has ended; starting another" in site.alpha.said
+
+
+def test_a_service_that_is_stopped_while_the_server_hangs_is_not_stopped_for_ever(site: Site, tmp_path: Path) -> None:
+    run, database, paused = paused_run(site, tmp_path / "db")
+    before = content(database)
+    await_that(paused.exists, "the run pauses")
+    site.server.send_to_all(signal.SIGSTOP)
+    try:
+        stopped = site.alpha.stop()
+    finally:
+        site.server.send_to_all(signal.SIGCONT)
+    assert stopped.code == 0
+    assert "runs under way are killed, because they could not be asked to end" in site.alpha.said
     site.start(site.alpha)
+    assert site.api.ended(run)[0] == "Crashed"
+    await_that(lambda: beside(database) == AS_BEFORE, "what it left is removed")
+    assert content(database) == before
 
 
-@pytest.mark.full
+def test_a_run_that_is_taken_for_dead_and_lives_is_left_its_database_and_completes(site: Site, tmp_path: Path) -> None:
+    heard_as_ever = site.api.heard_within(10)
+    run, database, paused = paused_run(site, tmp_path / "db")
+    assert site.api.ended(run)[0] == "Crashed"
+    heard_as_ever()
+    (recovery,) = await_that(lambda: site.api.runs(f"recover {database}"), "the deployment recover is run")
+    # It waits a minute for the lock.
+    assert site.api.ended(recovery["id"])[1].startswith(f"left to the run at work: a run on {database}")
+    paused.unlink()
+    await_that(lambda: site.api.run(run)["state"]["name"] == "Completed", "the run says how it ended")
+    assert columns(database) == COLUMNS_AFTER
+    assert beside(database) == AS_BEFORE
+
+
 def test_a_run_that_is_killed_alone_is_ended_by_its_worker(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     before = content(database)
@@ -155,7 +178,6 @@ def test_a_run_that_is_killed_alone_is_ended_by_its_worker(site: Site, tmp_path:
     assert content(database) == before
 
 
-@pytest.mark.full
 def test_of_two_servers_runs_on_one_database_one_works_and_the_other_waits_for_it(site: Site, tmp_path: Path) -> None:
     database, paused = database_in(tmp_path / "db"), tmp_path / "paused"
     # The command line, on a server of its own, because the one that it was told of is not there.

@@ -11,7 +11,7 @@ STARTS_A_WORKER = """
 import sys, time
 from pathlib import Path
 from deployments.children import Child
-child = Child("worker", ("worker", "start", "--pool", "none", "--type", "process"), Path(sys.argv[1]))
+child = Child(("worker", "start", "--pool", "none", "--type", "process"), Path(sys.argv[1]) / "log")
 print(child._child.pid, flush=True)
 sys.stdin.read()
 """

@@ -10,11 +10,9 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,17 @@ import pytest
 import yaml
 
 from migrator.ltmc import LTMC
-from tests.deployments.servers import ROOT, Api, Program, await_that, clean_environment, free_port
+from tests.deployments.servers import (
+    ROOT,
+    Api,
+    Program,
+    await_that,
+    clean_environment,
+    free_port,
+    processes,
+    worker_of,
+)
+from tests.deployments.told import Told, told_at
 from tests.pipeline.programs import ends_within
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
 
@@ -35,38 +43,10 @@ DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["
 READY = "Ctrl-C ends it."
 
 
-@dataclass
-class Told:
-    """What a small web server was told; one more kind of place where notifications go."""
-
-    url: str
-    messages: list[dict[str, Any]] = field(default_factory=list)
-
-    def of(self, database: Path, word: str) -> dict[str, Any]:
-        """The message about `database` with `word` in it, as soon as it has come."""
-        return await_that(
-            lambda: next((m for m in self.messages if str(database) in m["run"] and word in m["text"]), None),
-            f"a message about {database} says {word!r}; there are {self.messages}",
-        )
-
-
 @pytest.fixture(scope="module")
 def told() -> Iterator[Told]:
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            found.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
-    found = Told(f"http://127.0.0.1:{server.server_port}/secret-path")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+    with told_at() as told:
+        yield told
 
 
 class PatientApi(Api):
@@ -178,18 +158,6 @@ def paused_run(ui: Ui, deployment: str, database: Path, moment: str) -> tuple[st
 def artifacts(ui: Ui, run: str) -> dict[str, str]:
     found = ui.api.ask("POST", "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
     return {artifact["key"]: str(artifact["data"]) for artifact in found}
-
-
-def processes(mark: str) -> list[int]:
-    """Every process with `mark` in its environment, whatever session or parent it has."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_it_prints_the_address_of_a_server_that_only_this_machine_reaches(ui: Ui) -> None:
@@ -348,19 +316,6 @@ def test_two_runs_on_one_database_come_one_after_the_other(ui: Ui, pausing: str,
     assert columns(database) == COLUMNS_AFTER
 
 
-def heard_within(ui: Ui, seconds: float) -> Callable[[], None]:
-    """Makes the server wait only so long for a heartbeat; returns what undoes that."""
-    (automation,) = (a for a in ui.api.ask("POST", "/automations/filter") if "silent" in a["name"])
-    kept = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}
-    shorter = {**kept, "trigger": {**kept["trigger"], "within": seconds}}
-
-    def put(body: dict[str, Any]) -> None:
-        ui.api.ask("PUT", f"/automations/{automation['id']}", body)
-
-    put(shorter)
-    return lambda: put(kept)
-
-
 def test_what_somebody_changed_in_the_ui_stays_when_it_starts_again(ui: Ui) -> None:
     def changed() -> tuple[Any, ...]:
         found = ui.api.ask("GET", "/deployments/name/drill/restore-drill")
@@ -385,10 +340,9 @@ def test_a_killed_run_and_a_killed_worker_are_recovered(ui: Ui, pausing: str, to
     database = make_demo(tmp_path)
     before = content(database)
     with ExitStack() as held:
-        held.callback(heard_within(ui, 10))
+        held.callback(ui.api.heard_within(10))
         run, paused = paused_run(ui, pausing, database, "before migrator.promotion:promote")
-        (worker,) = (p for p in processes(ui.mark) if "worker\0start" in Path(f"/proc/{p}/cmdline").read_text())
-        for process in (worker, int(paused.read_text())):
+        for process in (worker_of(ui.mark), int(paused.read_text())):
             os.kill(process, signal.SIGKILL)
         assert ui.api.ended(run) == ("Crashed", "nothing was heard of this run for 90 s")
     (recovery,) = await_that(lambda: ui.api.runs(f"recover {database}"), "the deployment recover is run")

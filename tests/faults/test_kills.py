@@ -1,9 +1,11 @@
-"""SIGKILL at any moment of a run, with the application writing all the time."""
+"""SIGKILL at any moment of a run, with the application writing to every table all the time."""
 
 import os
 import random
 import shutil
 import signal
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,13 @@ import pytest
 from migrator.journal import read_journal
 from migrator.restoration import recover, restore
 from tests.children import killed_after, lost
-from tests.faults.sweep import MODES, WAYS, new_folder, sweep, sweep_switch
+from tests.faults.kills.drawing import MODES, NEWEST, SWITCH, draw
+from tests.faults.sweep import PHASES, carry_out, new_folder
 from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS, make_notes
 from tests.runs import beside, columns, is_sound, promoted, rehearsed, rows, run_sql
 
-KILLS = int(os.environ.get("KILLS", "12"))
-"""Of each way in each journal mode; `make faults` kills many times as often and counts."""
+KILLS = 3
+"""Of each kind in every run; `make faults` makes hundreds and counts."""
 
 
 @pytest.fixture
@@ -26,19 +29,34 @@ def folder():
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("journal_mode", MODES)
-@pytest.mark.parametrize("way", WAYS)
-def test_a_killed_run_leaves_old_or_new_and_the_next_start_ends_it(folder, way, journal_mode):
-    tally = sweep(way, journal_mode, KILLS, folder, random.randrange(10**6))
-    assert tally.faults == [], tally
-    assert tally.kills >= KILLS and tally.writes > KILLS
-    assert len(tally.in_phase) >= 5
+@pytest.mark.parametrize(
+    ("promotion", "journal_mode", "start", "goal"),
+    [
+        ("one transaction", "delete", 0, NEWEST),
+        ("one transaction", "wal", NEWEST, 0),
+        ("online", "wal", 0, NEWEST),
+        ("online", "delete", NEWEST, 0),
+        (SWITCH, "delete", 0, NEWEST),
+    ],
+)
+def test_a_killed_run_leaves_old_or_new_and_the_next_start_ends_it(folder, promotion, journal_mode, start, goal):
+    drawn = draw(random.randrange(10**6))
+    case = replace(drawn, promotion=promotion, journal_mode=journal_mode, start=start, goal=goal, rows=300)
+    outcome = carry_out(case, folder, KILLS)
+    assert outcome.faults == [], outcome
+    assert len(outcome.kills) == KILLS and outcome.writes > 50, outcome
 
 
-def test_a_kill_while_the_journal_mode_is_switched_loses_nothing_and_the_mode_comes_back(folder):
-    tally = sweep_switch(KILLS, folder, random.randrange(10**6))
-    assert tally.faults == [], tally
-    assert tally.kills >= KILLS and tally.writes > 0
+def test_a_number_draws_the_same_case_and_all_of_them_every_kind():
+    drawn = [draw(seed) for seed in range(400)]
+    assert drawn == [draw(seed) for seed in range(400)]
+    assert {(case.promotion, case.journal_mode) for case in drawn} == {
+        *((promotion, mode) for promotion in PHASES if promotion != SWITCH for mode in MODES), (SWITCH, "delete"),
+    }  # fmt: skip
+    ways = Counter((case.start, case.goal) for case in drawn)
+    assert len(ways) == NEWEST * (NEWEST + 1)
+    assert min(ways[0, NEWEST], ways[NEWEST, 0]) > 80
+    assert {case.writers for case in drawn} == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -66,9 +84,9 @@ def test_a_write_that_is_lost_stale_or_back_again_is_found(tmp_path, kept, lines
 
 @pytest.mark.parametrize("rows_at_once", [10_000, 100])
 @pytest.mark.parametrize("journal_mode", ["delete", "wal"])
-def test_a_killed_restore_is_ended_by_the_next(tmp_path, monkeypatch, journal_mode, rows_at_once):
+def test_a_killed_restore_is_ended_by_the_next(folder, monkeypatch, journal_mode, rows_at_once):
     monkeypatch.setattr("migrator.restoration._ROWS_AT_ONCE", rows_at_once)
-    database = tmp_path / "notes.db"
+    database = folder / "notes.db"
     make_notes(database, rows=1000, journal_mode=journal_mode)
     chance = random.Random(7)
     for _ in range(5):

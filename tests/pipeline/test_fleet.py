@@ -1,16 +1,11 @@
-"""A fleet of real databases: twenty with everything that can be wrong with one, and what a kill leaves of it."""
+"""A fleet of real databases: twenty with everything that can be wrong with one, and what the death of a run leaves."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
-import signal
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,6 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterParentFlowRunId
-from prefect.states import Cancelling
 
 from flows.fleet import here as fleet_here
 from flows.fleet.flow import fleet
@@ -27,37 +21,16 @@ from flows.fleet.request import FleetRequest
 from flows.request import MigrationRequest
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.results import Result
-from migrator.fleet.state import Order, read_state
+from migrator.fleet.state import Order
 from migrator.fleet.waves import parse_amount, plan_waves
-from migrator.ltmc import LTMC
 from tests.children import holding
 from tests.pipeline import fleet_children
-from tests.pipeline.programs import PATIENCE_S, Program, children_of, ends_within, output_of, started
-from tests.pipeline.runs import PLENTY_MS, beside, columns, content, flow_runs_of
+from tests.pipeline.fleets import demos, is_migrated, outcomes
+from tests.pipeline.programs import output_of
+from tests.pipeline.runs import PLENTY_MS, beside, content
 
 COMMAND = ("--max-lock-ms", str(PLENTY_MS))
 """On a machine that stalls for a moment the small demos would go online."""
-
-
-@pytest.fixture(scope="module")
-def pattern_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pattern") / "demo.db"
-    LTMC.make_demo(path, 20)
-    return path
-
-
-@pytest.fixture
-def demos(tmp_path: Path, pattern_database: Path) -> Callable[[int], list[Path]]:
-    """Makes so many databases in a folder `fleet`."""
-
-    def make(count: int) -> list[Path]:
-        (tmp_path / "fleet").mkdir()
-        paths = [tmp_path / "fleet" / f"{n:02}.db" for n in range(count)]
-        for path in paths:
-            shutil.copyfile(pattern_database, path)
-        return paths
-
-    return make
 
 
 def execute(database: Path, statement: str) -> None:
@@ -65,17 +38,9 @@ def execute(database: Path, statement: str) -> None:
         connection.execute(statement)
 
 
-def is_migrated(database: Path) -> bool:
-    return "execution_time_ms" in columns(database)
-
-
-def outcomes(told: dict[str, Any]) -> dict[str, str]:
-    return {Path(row["database"]).stem: row["outcome"] for row in told["databases"]}
-
-
 @pytest.mark.usefixtures("server")
-def test_twenty_databases_with_all_that_can_be_wrong_with_one(demos: Any, tmp_path: Path) -> None:
-    paths = demos(20)
+def test_twenty_databases_with_all_that_can_be_wrong_with_one(tmp_path: Path) -> None:
+    paths = demos(tmp_path / "fleet", 20)
     broken, truncated, endless, unmapped, locked, up_to_date = (
         paths[3],
         paths[5],
@@ -210,102 +175,8 @@ def test_one_that_hears_no_signal_is_killed_and_recovered(demo: Path, monkeypatc
     assert beside(demo) == ["demo.db.backups"]
 
 
-@contextlib.contextmanager
-def waiting_in_the_middle(paths: list[Path], tmp_path: Path) -> Iterator[tuple[Program, int]]:
-    """A fleet of which 00.db and 01.db are finished and 02.db waits at its promotion, in the process with that id."""
-    # By its full path, which is in the name of the flow run.
-    asked = ["--databases", *map(str, paths), "--state", str(tmp_path / "fleet.jsonl"), "--parallel", "1", "--json"]
-    arguments = ["waits_at_promotion", *asked, *COMMAND]
-    with started(arguments, tmp_path, "tests.pipeline.fleet_children") as program:
-        note, patience = paths[2].with_name("02.db.waits"), time.monotonic() + PATIENCE_S
-        while not note.exists():
-            assert program.child.poll() is None and time.monotonic() < patience, program.stderr
-        yield program, int(note.read_text())
-
-
-def finished_run_ids(state: Path) -> dict[str, list[str | None]]:
-    stored = read_state(state)
-    assert stored is not None
-    found: dict[str, list[str | None]] = {}
-    for result in stored.results:
-        found.setdefault(Path(result.database).stem, []).append(result.run_id)
-    return found
-
-
-@pytest.mark.usefixtures("server")
-def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(demos: Any, tmp_path: Path) -> None:
-    paths, state = demos(4), tmp_path / "fleet.jsonl"
-    before = content(paths[2])
-    with waiting_in_the_middle(paths, tmp_path) as (program, child):
-        others = children_of(program.child.pid)
-        program.send(signal.SIGKILL)
-        assert all(ends_within(pid, PATIENCE_S) for pid in (child, *others))
-    assert content(paths[2]) == before
-    assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
-    finished = finished_run_ids(state)
-    assert [*finished] == ["00", "01"]
-    assert read_state(state).under_way == (str(paths[2]),)
-    told = fleet.fn(FleetRequest(state=state, resume=True))
-    assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02", "03"), "migrated"))
-    after = finished_run_ids(state)
-    assert {name: after[name] for name in finished} == finished
-    assert all(map(is_migrated, paths))
-
-
-def cancel(state: Path) -> None:
-    """As a click in Prefect's UI does it."""
-    (run,) = flow_runs_of(state)
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run.id, Cancelling())
-
-
-INTERRUPTIONS: dict[str, Callable[[Program, Path], None]] = {
-    # As a terminal does it.
-    "Ctrl-C": lambda program, state: program.send_to_all(signal.SIGINT),
-    "SIGTERM": lambda program, state: program.send(signal.SIGTERM),
-    "cancelled": lambda program, state: cancel(state),
-}
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("how", [pytest.param("Ctrl-C", marks=pytest.mark.full), "SIGTERM", "cancelled"])
-def test_an_interruption_restores_what_is_under_way_and_a_resume_goes_on(how: str, demos: Any, tmp_path: Path) -> None:
-    paths, state = demos(4), tmp_path / "fleet.jsonl"
-    before = content(paths[2])
-    with waiting_in_the_middle(paths, tmp_path) as (program, child):
-        INTERRUPTIONS[how](program, state)
-        code, told = program.ends()
-        assert ends_within(child, 0)
-    assert (code, told["outcome"], told["left"]) == (1, "interrupted", [str(paths[3])])
-    assert outcomes(told) == {"00": "migrated", "01": "migrated", "02": "interrupted"}
-    assert content(paths[2]) == before
-    assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
-    if how == "cancelled":
-        assert told["error"] == "the flow run was cancelled"
-        _check_cancelled_in_prefect(state)
-    told = fleet.fn(FleetRequest(state=state, resume=True, parallel=2))
-    assert (told["outcome"], told["left"]) == ("migrated", [])
-    assert all(map(is_migrated, paths))
-
-
-def _check_cancelled_in_prefect(state: Path) -> None:
-    (run,) = flow_runs_of(state)
-    assert (run.state_name, run.state and run.state.message) == (
-        "Cancelled",
-        "interrupted: 2 of 4 databases are done; with resume it goes on",
-    )
-    with get_client(sync_client=True) as client:
-        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
-        waves = {wave.name: wave.state_name for wave in client.read_flow_runs(flow_run_filter=below)}
-        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run.id}
-    assert waves == {"canary": "Completed", "wave 1": "Completed", "wave 2": "Cancelled"}
-    assert artifacts["fleet"].startswith("# interrupted\n")
-    assert "the flow run was cancelled" in artifacts["fleet"]
-    assert '"outcome": "interrupted"' in artifacts["databases"]
-
-
-def test_a_look_makes_no_file(demos: Any, tmp_path: Path) -> None:
-    paths = demos(3)
+def test_a_look_makes_no_file(tmp_path: Path) -> None:
+    paths = demos(tmp_path / "fleet", 3)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     code, stdout, _ = output_of("flows.fleet", tmp_path, "--glob", "fleet/*.db", "--dry-run", "--json")
     told = json.loads(stdout)
@@ -328,9 +199,9 @@ def test_a_look_makes_no_file(demos: Any, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_made(
-    arguments: list[str], fault: str, demos: Any, tmp_path: Path
+    arguments: list[str], fault: str, tmp_path: Path
 ) -> None:
-    demos(2)
+    demos(tmp_path / "fleet", 2)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     code, stdout, stderr = output_of("flows.fleet", tmp_path, *arguments, "--json")
     assert (code, json.loads(stdout)["outcome"]) == (2, "refused")

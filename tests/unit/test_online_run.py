@@ -1,8 +1,10 @@
 """A whole run whose promotion goes online: what one transaction gives, and back."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from migrator import restoration
+from migrator import online, restoration
 from migrator.connect import opened
 from migrator.errors import PromotionError
 from migrator.promotion import promote
@@ -12,6 +14,15 @@ from tests.notes import NOTES, SOURCE_COLUMNS, TARGET_COLUMNS
 from tests.runs import PLENTY_MS, beside, columns, holds, is_sound, live_of, rehearsed, restored, rows, run_sql
 
 TINY_MS = 0.001
+
+
+def free_only(low, folder):
+    """What `shutil` says of room: hardly any in that folder, plenty elsewhere."""
+
+    def disk_usage(path):
+        return SimpleNamespace(total=10**9, free=low if path == folder else 10**9)
+
+    return SimpleNamespace(disk_usage=disk_usage)
 
 
 def content(database):
@@ -44,6 +55,21 @@ def test_what_would_hold_the_lock_too_long_goes_online(database):
     assert restoration.finish(database, live.directory) == ()
     assert rows(database, "PRAGMA journal_mode") == mode
     assert is_sound(database) and beside(database) == {"notes.db.backups"}
+
+
+def test_what_is_kept_free_is_for_the_application_and_not_on_the_disk_of_the_backups(database, monkeypatch):
+    candidate = rehearsed(database)
+    monkeypatch.setattr(online, "shutil", free_only(1000, candidate.inspection.backup.scratch))
+    assert promote(candidate, TINY_MS).strategy == "online"
+
+
+def test_where_the_application_would_have_no_room_nothing_is_promoted(database, monkeypatch):
+    candidate, before = rehearsed(database), holds(database)
+    monkeypatch.setattr(online, "shutil", free_only(1000, database.parent))
+    with pytest.raises(PromotionError, match=f"{database.parent} has only 1,000 bytes left"):
+        promote(candidate, TINY_MS)
+    assert restored(database, candidate.inspection.backup.live).how == "unchanged"
+    assert holds(database) == before
 
 
 def test_live_holds_the_same_by_either_way(tmp_path, database):

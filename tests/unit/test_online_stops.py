@@ -182,7 +182,9 @@ def test_a_trigger_that_was_made_again_differently_stops_it(folder):
         'DROP TRIGGER "_mig_notes.after update"',
         'CREATE TRIGGER "_mig_notes.after update" AFTER UPDATE ON notes BEGIN SELECT 1; END',
     )
-    stopped(folder, PromotionError, "dropped or changed what this run has in live: _mig_notes.after u", between=[changed])
+    stopped(
+        folder, PromotionError, "dropped or changed what this run has in live: _mig_notes.after u", between=[changed]
+    )
 
 
 def test_what_is_named_like_ours_before_it_begins_stops_it(folder):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from migrator import rebuild
+from migrator import promotion, rebuild
 from migrator.connect import opened
 from migrator.errors import NotOnlineError, PromotionError
 from migrator.one_transaction import in_one_transaction
@@ -94,7 +94,7 @@ MEANWHILE = {
 def test_a_schema_that_changed_since_the_backup_stops_the_promotion(database, what):
     candidate = rehearsed(database)
     run_sql(database, MEANWHILE[what])
-    stops(database, candidate, "live unchanged")
+    stops(database, candidate, r"(the application .*|named like this tool's own.*); live was left as it is")
 
 
 def test_an_unrelated_table_made_since_is_a_finding(database):
@@ -198,3 +198,36 @@ def test_rows_that_come_back_in_the_swap_need_a_lock_that_is_allowed(folder):
     assert stored(database) == before
     promote(candidate, 300_000)
     assert rows(database, "SELECT id, name FROM steps") == [(5, "a"), (6, "b")]
+
+
+@pytest.mark.parametrize("max_lock_ms", [0.0, PLENTY_MS])
+def test_what_was_put_aside_and_is_gone_when_it_should_come_back_is_named(folder, max_lock_ms):
+    database, app = folder / "live.db", application(MADE_UP)
+    run_sql(database, TASKS, CHAT)
+    migrate(database, app)
+    run_sql(database, "INSERT INTO steps VALUES (5, 1, 'a')")
+    migrate(database, app, to_version=0)
+    candidate = rehearsed(database, app)
+    run_sql(database, "DROP TABLE steps_ahead")
+    with pytest.raises(PromotionError) as caught:
+        promote(candidate, max_lock_ms)
+    assert str(caught.value) == (
+        "the schema of chat, steps, tasks or of what names it changed since the backup: the application dropped table "
+        "steps_ahead, which is a name of this tool's; live was left as it is; start again"
+    )
+
+
+@pytest.mark.parametrize(("max_lock_ms", "way"), [(PLENTY_MS, "in_one_transaction"), (0.0, "promote_online")])
+def test_the_copies_are_gone_before_live_sees_the_first_statement(database, monkeypatch, max_lock_ms, way):
+    candidate, left = rehearsed(database), []
+    scratch, do = candidate.inspection.backup.scratch, getattr(promotion, way)
+
+    def look(*arguments):
+        left.append([path.name for path in scratch.rglob("*")])
+        return do(*arguments)
+
+    assert candidate.path.exists()
+    monkeypatch.setattr(promotion, way, look)
+    promote(candidate, max_lock_ms)
+    assert left == [[]]
+    assert candidate.inspection.backup.path.exists()

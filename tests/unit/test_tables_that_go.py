@@ -1,13 +1,17 @@
 """A table that the application drops, renames or makes again in the middle ends the promotion with a sentence, and live
 is what the application made of it."""
 
+import sqlite3
+
 import pytest
 
 from migrator.errors import PromotionError
+from migrator.guard import naming_what_changed
 from migrator.migration import Change
 from migrator.one_transaction import in_one_transaction
 from migrator.promotion import promote
-from tests.notes import NOTES as NOTES_APPLICATION
+from tests.notes import migration as notes_migration
+from tests.notes import notes_application
 from tests.runs import PLENTY_MS, beside, holds, is_sound, rehearsed, restored, rows, run_sql
 from tests.unit.going_online import (
     NOTES,
@@ -23,32 +27,37 @@ from tests.unit.going_online import (
 )
 from tests.unit.migrating import migration
 
+BRING_IT_BACK = "if that was not meant, bring the {} back{}; then start again"
+TABLE_BACK = BRING_IT_BACK.format("table", " (the backup has its rows)")
+NAME_BACK = "if that was not meant, give the table its name back; then start again"
 GONE = {
-    "dropped": (
-        "DROP TABLE notes",
-        "the schema of notes or of what names it changed since the backup: the application dropped table notes; live was "
-        "left as it is; if that was not meant, bring the table back (the backup has its rows); then start again",
-    ),
-    "renamed": (
-        "ALTER TABLE notes RENAME TO remarks",
-        "the schema of notes or of what names it changed since the backup: the application renamed table notes to "
-        "remarks; live was left as it is; if that was not meant, give the table its name back; then start again",
-    ),
+    "dropped": ("DROP TABLE notes", "dropped table notes", TABLE_BACK),
+    "renamed": ("ALTER TABLE notes RENAME TO remarks", "renamed table notes to remarks", NAME_BACK),
     "dropped beside a table that was made": (
         ("DROP TABLE notes", "CREATE TABLE scraps (x)"),
-        "the schema of notes or of what names it changed since the backup: the application dropped or renamed table "
-        "notes; live was left as it is; if that was not meant, bring the table back (the backup has its rows); then "
-        "start again",
+        "dropped or renamed table notes",
+        TABLE_BACK,
+    ),
+    "replaced with a view": (
+        ("ALTER TABLE notes RENAME TO stored", "CREATE VIEW notes AS SELECT * FROM stored"),
+        "renamed table notes to stored",
+        NAME_BACK,
     ),
     "made again with another column": (
         ("DROP TABLE notes", NOTES.replace("mood TEXT", "mood TEXT, pages INTEGER")),
-        "the schema of notes or of what names it changed since the backup: the application dropped index by_body, "
-        'dropped index od;d "one, changed table notes, dropped trigger tagged, dropped trigger untagged; live was left '
-        "as it is; start again",
+        'dropped index by_body, dropped index od;d "one, changed table notes, dropped trigger tagged, dropped trigger '
+        "untagged",
+        "start again",
     ),
 }
 AGAIN = ("DROP TABLE notes", NOTES, "INSERT INTO notes (id, body) VALUES (7, 'another life')")
 TURNS = pytest.mark.parametrize("turn", [0, 1, 3, 9, -1])
+EACH_THAT_GOES = pytest.mark.parametrize(("statements", "did", "way_out"), GONE.values(), ids=GONE)
+
+
+def around_it(did, way_out):
+    what = "the schema of notes or of what names it changed since the backup"
+    return f"{what}: the application {did}; live was left as it is; {way_out}"
 
 
 def at(turn, statements):
@@ -80,29 +89,30 @@ def stopped_in_one_transaction(path, statements, *migrations):
 
 
 @TURNS
-@pytest.mark.parametrize(("statements", "message"), GONE.values(), ids=GONE)
-def test_a_table_that_goes_in_the_middle_of_an_online_promotion_ends_it_with_its_name(folder, statements, message, turn):
-    assert stopped(notes(folder), statements, STARS, **at(turn, statements)) == message
+@EACH_THAT_GOES
+def test_a_table_that_goes_in_the_middle_of_an_online_promotion_ends_it(folder, statements, did, way_out, turn):
+    assert stopped(notes(folder), statements, STARS, **at(turn, statements)) == around_it(did, way_out)
 
 
-@pytest.mark.parametrize(("statements", "message"), GONE.values(), ids=GONE)
-def test_a_table_that_goes_before_one_transaction_ends_it_with_its_name(folder, statements, message):
-    assert stopped_in_one_transaction(notes(folder), statements, STARS) == message
+@EACH_THAT_GOES
+def test_a_table_that_goes_before_one_transaction_ends_it(folder, statements, did, way_out):
+    assert stopped_in_one_transaction(notes(folder), statements, STARS) == around_it(did, way_out)
+
+
+NOTHING_ON_IT = ("DROP INDEX by_body", 'DROP INDEX "od;d ""one"', "DROP TRIGGER tagged", "DROP TRIGGER untagged")
+LOST = "the application dropped or changed what this run has in live: {}; live was left as it is; start again"
 
 
 @TURNS
 def test_a_table_that_was_dropped_and_made_again_alike_is_not_taken_for_the_one_that_was_there(folder, turn):
     """Its triggers went with it, so nobody noted what was written to it since."""
-    path = notes(folder, "DROP INDEX by_body", 'DROP INDEX "od;d ""one"', "DROP TRIGGER tagged", "DROP TRIGGER untagged")
-    message = stopped(path, AGAIN, STARS, **at(turn, AGAIN))
-    assert message == (
-        "the application dropped or changed what this run has in live: _mig_notes.after delete, _mig_notes.after insert, "
-        "_mig_notes.after update, _mig_notes.before insert, _mig_notes.before update; live was left as it is; start again"
-    )
+    events = ("after delete", "after insert", "after update", "before insert", "before update")
+    message = stopped(notes(folder, *NOTHING_ON_IT), AGAIN, STARS, **at(turn, AGAIN))
+    assert message == LOST.format(", ".join(f"_mig_notes.{event}" for event in events))
 
 
 OURS = {
-    "the shadow table": ("DROP TABLE _mig_notes", "_mig_by_body, _mig_by_mood, _mig_notes, _mig_od;d \"one"),
+    "the shadow table": ("DROP TABLE _mig_notes", '_mig_by_body, _mig_by_mood, _mig_notes, _mig_od;d "one'),
     "the log": ('DROP TABLE "_mig_notes.log"', "_mig_notes.log"),
 }
 
@@ -115,9 +125,7 @@ def test_a_table_of_ours_that_goes_in_the_middle_is_named(folder, what, turn):
     before = whole(path)
     with pytest.raises(PromotionError) as caught:
         online(path, STARS, **at(turn, statement))
-    assert str(caught.value) == (
-        f"the application dropped or changed what this run has in live: {names}; live was left as it is; start again"
-    )
+    assert str(caught.value) == LOST.format(names)
     assert whole(cleaned(path, STARS)) == before
 
 
@@ -136,9 +144,9 @@ READ = {
     ),
 }
 WAY_OUT = {
-    "dropped view top": "if that was not meant, bring the view back; then start again",
-    "dropped table grades": "if that was not meant, bring the table back (the backup has its rows); then start again",
-    "renamed table grades to marks": "if that was not meant, give the table its name back; then start again",
+    "dropped view top": BRING_IT_BACK.format("view", ""),
+    "dropped table grades": TABLE_BACK,
+    "renamed table grades to marks": NAME_BACK,
 }
 
 
@@ -149,10 +157,8 @@ def best(folder):
 
 
 def reads(did):
-    return (
-        f"what the migration of best reads changed since the backup: the application {did}; live was left as it is; "
-        + WAY_OUT.get(did, "start again")
-    )
+    what = "what the migration of best reads changed since the backup"
+    return f"{what}: the application {did}; live was left as it is; {WAY_OUT.get(did, 'start again')}"
 
 
 @pytest.mark.parametrize(("statements", "did"), READ.values(), ids=READ)
@@ -164,6 +170,31 @@ def test_what_the_migration_only_reads_and_goes_before_one_transaction_is_named(
 @pytest.mark.parametrize(("statements", "did"), READ.values(), ids=READ)
 def test_what_the_swap_reads_and_goes_in_the_middle_is_named(folder, statements, did, turn):
     assert stopped(best(folder), statements, READING, **at(turn, statements)) == reads(did)
+
+
+def test_a_virtual_table_that_is_read_and_goes_is_named(folder):
+    reading = migration(Change("best", values={"stars": "(SELECT max(given) FROM words)"}, where="id = 1"))
+    path = made(
+        folder / "live.db", BEST, "INSERT INTO best VALUES (1, 0)", "CREATE VIRTUAL TABLE words USING fts5 (given)"
+    )
+    message = stopped_in_one_transaction(path, ("DROP TABLE words", "CREATE TABLE scraps (x)"), reading)
+    assert message == reads("dropped or renamed table words").replace("start again", TABLE_BACK)
+
+
+def test_a_virtual_table_that_was_made_meanwhile_is_none_that_was_renamed(folder):
+    path = best(folder)
+    with planned(path, [READING]) as (connection, application, plan, state):
+        applied(path, ("DROP TABLE grades", "CREATE VIRTUAL TABLE words USING fts5 (given)"))
+        with pytest.raises(
+            PromotionError, match="the application dropped or renamed table grades; live was left as it"
+        ):
+            in_one_transaction(connection, application, plan, state, lambda *_: None)
+
+
+def test_what_is_only_named_like_a_column_of_the_migration_may_come_and_go(folder):
+    path = best(folder)
+    *_, found = online(path, READING, last="CREATE TABLE stars (x)")
+    assert [f.message for f in found] == ["the application made, changed or dropped stars"]
 
 
 BESIDE = (
@@ -190,13 +221,11 @@ def test_what_names_a_table_that_is_only_read_is_a_finding_and_stops_nothing(fol
 
 @pytest.mark.parametrize("statement", ["DROP TABLE notes", "ALTER TABLE notes RENAME TO remarks"])
 @pytest.mark.parametrize("max_lock_ms", [0.0, PLENTY_MS])
-def test_a_run_whose_table_goes_before_the_promotion_leaves_what_the_application_made(
-    database, statement, max_lock_ms
-):
+def test_a_run_whose_table_goes_before_the_promotion_leaves_what_the_application_made(database, statement, max_lock_ms):
     candidate = rehearsed(database)
     run_sql(database, statement)
     wanted = holds(database)
-    with pytest.raises(PromotionError, match="the application (dropped|renamed) table notes"):
+    with pytest.raises(PromotionError, match=r"the application (dropped|renamed) table notes"):
         promote(candidate, max_lock_ms)
     assert restored(database, candidate.inspection.backup.live).how == "unchanged"
     assert holds(database) == wanted and is_sound(database)
@@ -217,3 +246,27 @@ def test_a_run_whose_table_goes_in_the_middle_leaves_what_the_application_made(d
     assert "the application changed table notes" in [f.message for f in result.findings]
     assert rows(database, "SELECT name FROM sqlite_master WHERE name LIKE '\\_mig\\_%' ESCAPE '\\'") == []
     assert beside(database) == {"notes.db.backups"}
+
+
+def test_a_table_that_is_read_to_adopt_another_and_goes_is_named(database):
+    tagged = Change("tags", values={"tag": "(SELECT max(word) FROM words)"}, where="note_id = 1")
+    run_sql(database, "CREATE TABLE words (word TEXT)", "INSERT INTO words VALUES ('tag 1')")
+    candidate = rehearsed(database, notes_application(notes_migration(tagged, tools=())), baseline=True)
+    run_sql(database, "DROP TABLE words")
+    before = holds(database)
+    with pytest.raises(PromotionError) as caught:
+        promote(candidate, PLENTY_MS)
+    assert str(caught.value) == reads("dropped table words").replace("best", "tags").replace("start again", TABLE_BACK)
+    assert holds(database) == before
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("of sqlite3 itself, without a code"), KeyError("other")])
+def test_what_fails_for_another_reason_is_raised_as_it_is(folder, error):
+    with planned(best(folder), [READING]) as (connection, application, plan, state):
+        with pytest.raises(type(error)) as caught, naming_what_changed(connection, application, plan, state):
+            raise error
+        assert caught.value is error
+        applied(folder / "live.db", "DROP TABLE grades")
+        with pytest.raises(type(error)) as caught, naming_what_changed(connection, application, plan, state):
+            raise error
+        assert caught.value is error

@@ -49,7 +49,7 @@ def plan_adoption(migrations: Sequence[Migration], state: State, answers: Mappin
             differences.append(f"table {table.table} does not exist")
             continue
         differences += _differences(table.target, present)
-        differing = table.projection.differing_from(table.table, UNMAPPED)
+        differing = table.projection.differing_from(table.table, UNMAPPED, "false" if change.only_indexes else "")
         adopted.append(Adopted(table.table, migration.label, differing))
     differences += _index_differences(migrations, state.schema)
     if differences:

@@ -115,11 +115,15 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Adopted:
-    """A table that has its form already: `differing` counts rows that are not as migration `label` would leave them."""
+    """A table that has its form already: `differing` counts rows that are not as migration `label` would leave them.
+
+    `way_out` is for where there are some.
+    """
 
     table: str
     label: str
     differing: str
+    way_out: str
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
 from tasks.promote import promote, remove_old, verify_live
 from tasks.protect import back_up, copy_off_machine, inspect, preflight, recover
 from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tool_server, validate_tools
-from tasks.rehearse import add_column, convert_data, create_indexes, rebuild_table, stage
+from tasks.rehearse import add_column, convert_data, create_indexes, drop_indexes, rebuild_table, stage
 from tasks.report import report
 
 
@@ -55,7 +55,10 @@ def migrate(request: MigrationRequest) -> Any:
                         candidate = add_column(candidate, table.table, column)
                     if table.kind == "rebuild":
                         candidate = convert_data(candidate, table)
-                    candidate = rebuild_table(candidate, table)
+                    if table.kind != "indexes":
+                        candidate = rebuild_table(candidate, table)
+                    elif table.drops:
+                        candidate = drop_indexes(candidate, table)
                 candidate = create_indexes(candidate)
 
                 scratch = copy_for_tools(candidate)

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from migrator import rebuild
 from migrator.backup import Progress, copy_database, no_progress
 from migrator.comparison import compare_schema
-from migrator.connect import opened, set_pragma
+from migrator.connect import count_rows, opened, set_pragma
 from migrator.ddl import quote, words
 from migrator.errors import RehearsalError
 from migrator.files import make_directory, remove_tree
@@ -32,8 +32,9 @@ _COMPARED_LATER = "SELECT 0"
 
 @dataclass(frozen=True)
 class Candidate:
-    """The copy under work. `rebuild_s` is what the promotion's statements have taken on it so far, for `rows` rows;
-    `fingerprints` is the schema that live must have afterwards, known when all steps are done."""
+    """The copy under work. `rebuild_s` is what the promotion's statements have taken on it so far, for `rows` rows
+    (also those that only an index is made of); `fingerprints` is the schema that live must have afterwards, known when
+    all steps are done."""
 
     inspection: Inspection
     path: Path
@@ -122,18 +123,28 @@ def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
     return replace(candidate, rows=candidate.rows + rows, rebuild_s=took_s, findings=(*candidate.findings, *found))
 
 
+def drop_indexes(candidate: Candidate, table: TablePlan) -> Candidate:
+    """Drops what goes of a table that keeps its rows, as the promotion does; `create_indexes` makes what comes."""
+    started = time.perf_counter()
+    with _working(candidate.path) as connection:
+        rebuild.drop_indexes(connection, table)
+    return replace(candidate, rebuild_s=candidate.rebuild_s + time.perf_counter() - started)
+
+
 def create_indexes(candidate: Candidate) -> Candidate:
     """Makes every planned index: the last step. Then the whole is compared with the plan and with the backup.
 
-    Raises RehearsalError where the schema is another one, where anything else changed, where a row is not what the
-    migration says, and where the way back would not give the row that was there.
+    Raises RefusedError as `inspect` does, for rows that an earlier migration of the same run made; RehearsalError where
+    the schema is another one, where anything else changed, where a row is not what the migration says, and where the
+    way back would not give the row that was there.
     """
     started = time.perf_counter()
     with _working(candidate.path) as connection:
         for table in candidate.plan.tables:
             with _naming_what_refuses(connection, table):
                 rebuild.create_indexes(connection, table)
-    took_s = time.perf_counter() - started
+        took_s = time.perf_counter() - started
+        read = sum(count_rows(connection, table.table) for table in candidate.plan.tables if table.kind == "indexes")
     compared = candidate.path, candidate.inspection.backup, candidate.plan
     schema = compare_schema(*compared)
     started = time.perf_counter()
@@ -141,7 +152,8 @@ def create_indexes(candidate: Candidate) -> Candidate:
     took_s += time.perf_counter() - started
     compare_way_back(*compared)
     fingerprints = schema.fingerprints_of(candidate.plan.touched)
-    return replace(candidate, rebuild_s=candidate.rebuild_s + took_s, fingerprints=fingerprints)
+    took_s += candidate.rebuild_s
+    return replace(candidate, rebuild_s=took_s, rows=candidate.rows + read, fingerprints=fingerprints)
 
 
 def predicted_lock_ms(candidate: Candidate, rows_now: int) -> float:
@@ -169,6 +181,8 @@ def _naming_what_refuses(connection: sqlite3.Connection, table: TablePlan) -> It
     try:
         yield
     except sqlite3.IntegrityError as error:
+        if table.kind == "indexes":
+            refuse_what_does_not_fit(connection, table)
         head = words(statements[0])[:3]
         what = f"index {index_name(statements[0])}" if "index" in head else "the constraints"
         said = str(error).replace(table.shadow, table.table)

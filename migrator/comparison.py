@@ -27,8 +27,8 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     """Returns the candidate's schema, which is the planned and the declared one. Writes nothing.
 
     Every table that the migration does not name equals the backup's in content, AUTOINCREMENT mark and planner's
-    statistics, and every view and trigger that worked still compiles and names no column that is gone. Raises
-    RehearsalError otherwise, which names what differs.
+    statistics, every view and trigger that worked still compiles and names no column that is gone, and no foreign key
+    leads to a table that is. Raises RehearsalError otherwise, which names what differs.
     """
     before = backup.live.state.schema
     # What the application's own connections compile has to compile here, virtual tables in triggers for one.
@@ -38,7 +38,7 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     ):
         _check_others(connection, backup, plan)
         schema = read_state(connection, backup.live.application).schema
-        broken = broken_objects(original, before, connection, schema)
+        broken = [*broken_objects(original, before, connection, schema), *_orphaned(connection, before, schema)]
         if broken:
             raise RehearsalError(
                 f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
@@ -60,15 +60,25 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     return schema
 
 
+def _orphaned(connection: sqlite3.Connection, before: Schema, schema: Schema) -> Iterator[str]:
+    """The tables with a foreign key to one that goes: where the application enforces it, their writes would fail."""
+    for table in schema.tables:
+        parents = connection.execute('SELECT DISTINCT "table" FROM pragma_foreign_key_list(?)', (table,))
+        for (parent,) in parents.fetchall():
+            if before.table(parent) is not None and schema.table(parent) is None:
+                yield f"table {table} (its foreign key leads to {parent}, which is gone)"
+
+
 def _check_others(connection: sqlite3.Connection, backup: Backup, plan: Plan) -> None:
-    """Raises RehearsalError where a table that the migration does not name holds something else, or is gone."""
-    named = {folded(name) for p in plan.tables for name in (p.table, p.reads, p.writes) if name}
+    """Raises RehearsalError where a table whose rows the migration does not name holds something else, or is gone."""
+    written = [p for p in plan.tables if p.kind != "indexes"]
+    named = {folded(name) for p in written for name in (p.table, p.reads, p.writes) if name}
     others = {t: content for t, content in backup.contents.items() if folded(t) not in named and t != "sqlite_sequence"}
     schema = read_schema(connection)
     differing = difference(others, read_contents(connection, schema, [t for t in others if schema.table(t)]))
     if differing:
         raise RehearsalError(
-            f"the migration changed tables that it does not name: {', '.join(differing)}; live unchanged"
+            f"the migration changed tables whose rows it does not name: {', '.join(differing)}; live unchanged"
         )
 
 

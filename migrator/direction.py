@@ -18,11 +18,12 @@ class Directed:
     way back, `pairs` the source columns that hold a target column's value under other names. Values put aside by
     the other direction are read from table `reads`, those that this one puts aside go to `writes`, each for the row
     that has the same `identity`. `indexes` are made, `drops` go; AUTOINCREMENT goes on above `mark`. `rows_only`: the
-    table keeps its text. `exact` is a text to return to in place of the declared one.
+    table keeps its text, `only_indexes`: and every row. `exact` is a text to return to in place of the declared one.
     """
 
     table: str
     rows_only: bool
+    only_indexes: bool
     source: TableText | None
     target: TableText | None
     values: Mapping[str, Value]
@@ -47,12 +48,14 @@ def directed(change: Change, *, reverse: bool, exactly: Schema | None) -> Direct
 
 def _forth(change: Change) -> Directed:
     return Directed(
-        change.table, change.before is None and change.after is None,
+        change.table, not change.declares_form, change.only_indexes,
         source=_parsed(change.before), target=_parsed(change.after),
         values=change.values, where=change.where,
         opposite={old: back.sql for old, back in change.back.items()}, opposite_where=None,
         pairs={b.of: tuple(old for old, back in change.back.items() if back.of == b.of) for b in change.back.values()},
-        reads=change.ahead_table, writes=change.originals_table, identity=change.identity,
+        reads="" if change.only_indexes else change.ahead_table,
+        writes="" if change.only_indexes else change.originals_table,
+        identity=change.identity,
         indexes=change.indexes, drops=change.drops, mark=change.mark,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ def inspect(backup: Backup) -> Inspection:
         read: set[str] = set()
         for table in plan.tables:
             # What an earlier migration of the same run makes of the table is only on the candidate: see convert_data.
-            if table.kind == "rebuild" and table.table not in read and _exists(connection, table.table):
+            if table.projection is not None and table.table not in read and _exists(connection, table.table):
                 refuse_what_does_not_fit(connection, table)
             read.add(table.table)
         for adopted in plan.adopted:
@@ -106,16 +106,16 @@ def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:
 
 
 def _refuse_duplicates(connection: sqlite3.Connection, table: TablePlan) -> None:
-    for columns, query in table.duplicates:
+    for unique, query in table.duplicates:
         found = connection.execute(query).fetchall()
         if found:
             values = [(row[0] if len(row) == 2 else row[:-1], row[-1]) for row in found[:_SHOWN]]
             shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values)
-            name = " and ".join(columns)
-            option = f"--null-duplicate-{name.replace('_', '-')}s"
+            option = f"--null-duplicate-{unique.name.replace('_', '-')}s"
+            by_option = f", or keep the lowest id's with {option} where it exists" if unique.name.isidentifier() else ""
+            wanted = f"{unique.name} of {table.table} must be unique" + f" (index {unique.index})" * bool(unique.index)
             raise RefusedError(
-                f"{name} of {table.table} must be unique, but {len(found)} values stand in several rows: {shown}",
-                f"make them differ, or keep the lowest id's with {option} where it exists",
+                f"{wanted}, but {len(found)} values stand in several rows: {shown}", f"make them differ{by_option}"
             )
 
 

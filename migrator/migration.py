@@ -101,10 +101,11 @@ class Change:
     """What happens to one table.
 
     `before` and `after` are CREATE TABLE texts: both = the table is rebuilt, only `after` = a new table, only
-    `before` = the table goes, neither = only rows change. `values` gives a column of `after` as SQL over the row (a
-    column without an entry keeps its value), for the rows of `where`; each is idempotent and of the type that the
-    column stores, with a CAST where needed. `back` gives an old column from the new row. `identity` are columns that
-    stay and tell a row from another that gets its key later: what was put aside goes back to the same row only.
+    `before` = the table goes, neither = only rows change or, without values, only indexes. `values` gives a column of
+    `after` as SQL over the row (a column without an entry keeps its value), for the rows of `where`; each is idempotent
+    and of the type that the column stores, with a CAST where needed. `back` gives an old column from the new row.
+    `identity` are columns that stay and tell a row from another that gets its key later: what was put aside goes back
+    to the same row only.
     `originals` names the table that keeps what the new table cannot hold, or the rows of one that goes, `ahead` the one
     that keeps on the way back what the old one cannot. `mark` is SQL for an id that AUTOINCREMENT goes on above, in
     either direction: for ids that are given elsewhere too. `indexes` are made; `drops` go, and are made again on the
@@ -140,6 +141,11 @@ class Change:
     def declares_form(self) -> bool:
         """Whether it says what the table is, and not only what becomes of its rows and indexes."""
         return self.before is not None or self.after is not None
+
+    @property
+    def only_indexes(self) -> bool:
+        """Whether the table keeps its text and every row, so that there is nothing to put aside for the way back."""
+        return not (self.declares_form or self.values or self.back or self.mark)
 
     @property
     def table_goes(self) -> bool:
@@ -192,7 +198,8 @@ class Migration:
     @property
     def own_tables(self) -> frozenset[str]:
         """Tables that this tool keeps for itself in the migrated database."""
-        return frozenset(name for c in self.changes for name in (c.originals_table, c.ahead_table))
+        keeping = (c for c in self.changes if not c.only_indexes)
+        return frozenset(name for c in keeping for name in (c.originals_table, c.ahead_table))
 
 
 def literal(value: str | None) -> str:
@@ -241,7 +248,7 @@ def _check_kept_apart(migrations: Iterable[Migration]) -> None:
     """A second change that kept its originals in the same table would replace the first one's."""
     owners: dict[str, str] = {}
     for migration in migrations:
-        for change in migration.changes:
+        for change in (c for c in migration.changes if not c.only_indexes):
             for field_, name in (("originals", change.originals_table), ("ahead", change.ahead_table)):
                 if folded(name) in owners:
                     raise DeclarationError(

@@ -10,7 +10,7 @@ from typing import Literal
 from migrator.ddl import TableText, folded, quote, tokens
 from migrator.migration import Answers, Migration
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, is_index
+from migrator.schema import OWN_PREFIX, Column, Schema, Unique, index_name, is_index
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,15 @@ class TablePlan:
     `rebuild`: `create` makes the shadow table, `copy` fills it, `compare` counts rows of it that are not what the
     projection says; `projection` itself is there for who does that a few rows at a time. Where only some rows change
     the shadow table holds those, and `update` puts them into the table, which stays. `new`: `create` makes the
-    table. `drop`: the table goes, or is renamed to `writes` with its rows. `added` and `fill` are the same change in
-    the small steps of the rehearsal. `unmapped`, `duplicates` and `missing` find what the new table cannot hold; `mark`
-    raises the AUTOINCREMENT mark; `drops` are the indexes that are not made again. `stage` is the number of a shadow
-    table that does not become the table.
+    table. `drop`: the table goes, or is renamed to `writes` with its rows. `indexes`: the table stays with every row,
+    and `projection` is those rows, for the online way. `added` and `fill` are the same change in the small steps of the
+    rehearsal. `unmapped`, `duplicates` and `missing` find what the new table cannot hold; `mark` raises the
+    AUTOINCREMENT mark; `drops` are the indexes that go. `stage` is the number of a shadow table that does not become
+    the table.
     """
 
     table: str
-    kind: Literal["rebuild", "new", "drop"]
+    kind: Literal["rebuild", "new", "drop", "indexes"]
     version: int
     target: TableText | None
     create: str = ""
@@ -46,7 +47,7 @@ class TablePlan:
     added: tuple[Column, ...] = ()
     fill: str = ""
     unmapped: tuple[tuple[str, str], ...] = ()
-    duplicates: tuple[tuple[tuple[str, ...], str], ...] = ()
+    duplicates: tuple[tuple[Unique, str], ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     recreate: tuple[str, ...] = ()
     mark: tuple[str, ...] = ()
@@ -73,16 +74,24 @@ class TablePlan:
         return self.projection is not None and (self.projection.is_local or not self.update)
 
     @property
+    def dropped(self) -> tuple[str, ...]:
+        """The statements that take `drops` from a table that stays; where it is made anew they go with the old one."""
+        stays = self.kind == "indexes" or self.update
+        return tuple(f"DROP INDEX {quote(index_name(sql))}" for sql in self.drops) if stays else ()
+
+    @property
     def made_again(self) -> tuple[str, ...]:
-        """What goes on the way and is made again: all that the table keeps or, where the table stays, its triggers."""
+        """What goes on the way and is made again: all that the table keeps or, where rows change, its triggers."""
+        if self.kind == "indexes":
+            return ()
         return tuple(sql for sql in self.recreate if not (self.update and is_index(sql)))
 
     @property
     def statements(self) -> tuple[str, ...]:
         if self.kind == "drop":
             return (f"ALTER TABLE {quote(self.table)} RENAME TO {quote(self.writes)}",)
-        texts = (self.create, *self.originals, self.copy, *self.update, *self.made_again, *self.mark, *self.indexes)
-        return tuple(text for text in texts if text)
+        filled = (self.create, *self.originals, self.copy, *self.dropped, *self.update)
+        return tuple(text for text in (*filled, *self.made_again, *self.mark, *self.indexes) if text)
 
     @property
     def kept(self) -> str:
@@ -94,21 +103,27 @@ class TablePlan:
         return f"rows of {self.table} hold what the new table cannot; {self.writes} keeps it"
 
     def names(self, name: str) -> bool:
-        """Whether a statement names the table `name`, if only to read a value from it."""
+        """Whether it is the table, or a statement names it, if only to read a value from it."""
         return folded(name) in self._named
 
     @cached_property
     def _named(self) -> frozenset[str]:
-        return frozenset(folded(t.name) for sql in self.statements for t in tokens(sql) if t.name is not None)
+        named = (folded(t.name) for sql in self.statements for t in tokens(sql) if t.name is not None)
+        # DROP INDEX does not say which table the index is on.
+        return frozenset([folded(self.table), *named])
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """A table that has its form already: `differing` counts rows that are not as migration `label` would leave them."""
+    """A table that has its form already: `differing` counts rows that are not as migration `label` would leave them.
+
+    `way_out` is for where there are some.
+    """
 
     table: str
     label: str
     differing: str
+    way_out: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from migrator.errors import RefusedError
 from migrator.migration import UNMAPPED, Answers, Migration, literal
 from migrator.plan import Plan, State, TablePlan
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, index_name, shape_of
+from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, Unique, index_name, shape_of, unique_index
 from migrator.target import check_columns, kept_objects, merged, missing_indexes
 
 T = TypeVar("T")
@@ -50,15 +50,31 @@ def make_plan(
 
 
 def _with_indexes_once(plans: Iterable[TablePlan]) -> tuple[TablePlan, ...]:
-    """Of several plans for one table the last makes the indexes, so that none is made on a form that goes again."""
+    """Of several plans for one table the last makes the indexes, so that none is made on a form that goes again.
+
+    Only there it is asked whether the rows fit a unique one.
+    """
     found: list[TablePlan] = []
     for plan in plans:
         owed = [index for p in found if p.table == plan.table for index in p.indexes]
         found = [replace(p, indexes=()) if p.table == plan.table else p for p in found]
         kept = tuple(sql for sql in plan.recreate if sql not in owed)
         still_owed = tuple(sql for sql in plan.recreate if sql in owed)
-        found.append(replace(plan, recreate=kept, indexes=still_owed + plan.indexes))
-    return tuple(found)
+        drops = tuple(sql for sql in plan.drops if sql not in owed)
+        found.append(replace(plan, recreate=kept, indexes=still_owed + plan.indexes, drops=drops))
+    return tuple(replace(p, duplicates=tuple(_duplicates(p))) for p in found)
+
+
+def _duplicates(plan: TablePlan) -> Iterator[tuple[Unique, str]]:
+    """What the table, or an index that is made, keeps apart; a column that SQLite computes stands in no projection."""
+    if plan.projection is None or plan.target is None:
+        return
+    shape = shape_of(plan.target)
+    # What the rows of a table that stays break already, if anything, stays as it is.
+    of_table = () if plan.kind == "indexes" else shape.unique_of(plan.table)
+    for unique in (*of_table, *filter(None, map(unique_index, plan.indexes))):
+        if not {*map(folded, shape.generated)} & {*words(" ".join((*unique.terms, unique.where)))}:
+            yield unique, plan.projection.duplicates(unique)
 
 
 def _table_plan(way: Directed, version: int, state: State, answers: Answers) -> TablePlan:
@@ -140,7 +156,7 @@ def _rebuild(
     in_steps = ("strict" in words(target.suffix)) == ("strict" in words(present.suffix))
     only = projection.concerned if way.rows_only else ""
     dropped = {canonical(sql) for sql in way.drops}
-    return TablePlan(
+    plan = TablePlan(
         present.name, "rebuild", version, target,
         create=target.named(shadow).sql,
         copy=projection.copy_into(shadow, only),
@@ -152,7 +168,6 @@ def _rebuild(
         added=_added(way, shape, now) if in_steps else (),
         fill=projection.fill() if in_steps else "",
         unmapped=projection.unmapped(),
-        duplicates=tuple((columns, projection.duplicates(columns)) for columns in shape.unique),
         missing=tuple((c, projection.nulls(c)) for c in shape.not_null),
         recreate=tuple(o.sql for o in kept_objects(way, state.schema, present, target)),
         mark=_mark(present.name, way.mark) if way.mark and target.autoincrement else (),
@@ -161,6 +176,9 @@ def _rebuild(
         reads=way.reads if way.reads in state.own else None,
         writes=way.writes,
     )  # fmt: skip
+    if way.only_indexes:
+        return replace(plan, kind="indexes", create="", copy="", compare="", missing=())
+    return plan
 
 
 def _mark(table: str, sql: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from migrator.ddl import folded, quote, tokens
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
-from migrator.schema import Column
+from migrator.schema import Column, Unique
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,13 @@ class Projection:
             for column in self._mapped
         )
 
-    def duplicates(self, columns: tuple[str, ...]) -> str:
+    def duplicates(self, unique: Unique) -> str:
         """SELECT of the values that stand in more than one row of what must be unique, with their counts."""
-        listed = ", ".join(map(quote, columns))
-        filled = " AND ".join(f"{quote(c)} IS NOT NULL" for c in columns)
-        return f"SELECT {listed}, count(*) FROM ({self.sql()}) WHERE {filled} GROUP BY {listed} HAVING count(*) > 1"
+        listed = ", ".join(unique.terms)
+        # What is NULL is like nothing else.
+        only = " AND ".join([f"({unique.where or 'true'})", *(f"({term}) IS NOT NULL" for term in unique.terms)])
+        rows = f"({self.sql()}) AS {quote(unique.table)} WHERE {only}"
+        return f"SELECT {listed}, count(*) FROM {rows} GROUP BY {listed} HAVING count(*) > 1"
 
     def nulls(self, column: str) -> str:
         """Counts rows without a value in a column that must have one."""

@@ -120,7 +120,7 @@ def _refuse_much_in_the_swap(connection: sqlite3.Connection, candidate: Candidat
     own = candidate.inspection.backup.live.state.own
     back = {t.table: t.reads for t in candidate.plan.tables if t.kind == "new" and t.reads in own}
     rows = sum(count_rows(connection, kept) for kept in back.values() if kept is not None)
-    if predicted_lock_ms(candidate, rows) > max(max_lock_ms, MAX_LOCK_MS):
+    if back and predicted_lock_ms(candidate, rows) > max(max_lock_ms, MAX_LOCK_MS):
         raise NotOnlineError(
             f"{rows:,} rows of {', '.join(back)} come back at once, which would hold the write lock for more than "
             f"{max(max_lock_ms, MAX_LOCK_MS):g} ms; live unchanged",

@@ -64,6 +64,12 @@ def drop_triggers(connection: sqlite3.Connection, table: str) -> None:
         connection.execute(f"DROP TRIGGER {quote(name)}")
 
 
+def drop_indexes(connection: sqlite3.Connection, plan: TablePlan) -> None:
+    """Afterwards a table that stays has none of the indexes that go; all others were not touched. Never commits."""
+    for statement in plan.dropped:
+        connection.execute(statement)
+
+
 def keep_originals(connection: sqlite3.Connection, plan: TablePlan) -> int:
     """Afterwards the originals table holds every value that the way back would not give; absent where none is.
 
@@ -89,6 +95,9 @@ def rebuild_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
     match plan.kind:
         case "drop":
             return _drop_table(connection, plan)
+        case "indexes":
+            drop_indexes(connection, plan)
+            return 0
         case "new":
             connection.execute(plan.create)
             copied = connection.execute(plan.copy).rowcount if plan.copy else 0
@@ -112,6 +121,7 @@ def take_place(connection: sqlite3.Connection, plan: TablePlan) -> None:
     """Afterwards what the shadow table holds is in the table, and there is no shadow table. Never commits."""
     if plan.update:
         drop_triggers(connection, plan.table)
+        drop_indexes(connection, plan)
         for statement in plan.update:
             connection.execute(statement)
         connection.execute(f"DROP TABLE {quote(plan.shadow)}")

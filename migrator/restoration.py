@@ -234,7 +234,8 @@ def _promote_back(
 ) -> None:
     """By the way that keeps the application waiting least; what cannot go online is done in one transaction."""
     # One that the way back makes again is not there yet.
-    tables = {table.table for table in plan.tables if table.kind == "rebuild" and state.schema.table(table.table)}
+    long = (table.table for table in plan.tables if table.kind == "rebuild" or table.indexes)
+    tables = {table for table in long if state.schema.table(table)}
     rows = sum(count_rows(connection, table) for table in tables)
     if rows > _ROWS_AT_ONCE:
         with suppress(NotOnlineError):

@@ -60,6 +60,8 @@ def compare_way_back(candidate: Path, backup: Backup, plan: Plan) -> None:
 
 def _check(source: Path, target: Path, plan: Plan, fault: str, way_out: str = "") -> None:
     """Raises RehearsalError where the rows of a migrated table in `target` are not what `plan` makes of `source`'s."""
+    # Where only indexes change the rows were compared with the backup's by their hash.
+    plan = replace(plan, tables=tuple(p for p in plan.tables if p.kind != "indexes"))
     for table in dict.fromkeys(p.table for p in plan.tables):
         # A connection each: its temporary views are of this table alone.
         with opened(source, read_only=True) as connection, opened(target, read_only=True) as other:

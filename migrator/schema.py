@@ -53,6 +53,20 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Unique:
+    """What no two rows of `table` for which `where` holds ("": of all) may have alike: `terms`, SQL over a row.
+
+    `name` is what people call that; `index` the index that a statement makes for it, "" for a constraint of the table.
+    """
+
+    table: str
+    name: str
+    terms: tuple[str, ...]
+    where: str = ""
+    index: str = ""
+
+
+@dataclass(frozen=True)
 class Shape:
     """What a CREATE TABLE text means: its stored columns in order, what identifies a row for good, what must be unique.
 
@@ -69,6 +83,9 @@ class Shape:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
+
+    def unique_of(self, table: str) -> tuple[Unique, ...]:
+        return tuple(Unique(table, " and ".join(columns), tuple(map(quote, columns))) for columns in self.unique)
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if folded(c.name) == folded(name)), None)
@@ -216,6 +233,27 @@ def index_name(sql: str) -> str:
 def is_index(sql: str) -> bool:
     """Whether a CREATE statement makes an index."""
     return "index" in [token.keyword for token in islice(tokens(sql), 3)]
+
+
+def unique_index(sql: str) -> Unique | None:
+    """What a CREATE INDEX statement keeps apart; None where it is not UNIQUE. sqlite.org/lang_createindex.html."""
+    found = [token for token in tokens(sql) if token.text != ";"]
+    if found[1].keyword != "unique":
+        return None
+    opening = next(i for i, token in enumerate(found) if token.text == "(")
+    terms, first, depth, closing = list[str](), opening + 1, 0, opening
+    for closing, token in enumerate(found[opening:], opening):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 or (depth == 1 and token.text == ","):
+            last = closing - (2 if found[closing - 1].keyword in ("asc", "desc") else 1)
+            terms.append(sql[found[first].start : found[last].end])
+            first = closing + 1
+        if depth == 0:
+            break
+    # After it stands WHERE, or nothing.
+    where = sql[found[closing + 2].start : found[-1].end] if found[closing + 1 :] else ""
+    table = found[opening - 1].name or unquoted(found[opening - 1].text)
+    return Unique(table, " and ".join(terms), tuple(terms), where, index_name(sql))
 
 
 def is_virtual(sql: str) -> bool:

@@ -88,6 +88,8 @@ def _of_table(plan: TablePlan) -> Iterator[Step]:
             yield from (_sequence(plan, plan.reads, plan.table) if plan.reads is not None else ())
         case "rebuild":
             yield from _rebuilding(plan)
+        case "indexes":
+            yield from map(Step, plan.dropped)
     if plan.reads is not None:
         yield Step(f"DROP TABLE {quote(plan.reads)}")
     for sql in plan.indexes:
@@ -115,7 +117,7 @@ def _rebuilding(plan: TablePlan) -> Iterator[Step]:
     yield Step(plan.compare)
     if plan.update:
         yield Step("DROP TRIGGER ...", only="for each of its triggers, which are made again:")
-        yield from map(Step, plan.update)
+        yield from map(Step, (*plan.dropped, *plan.update))
         yield Step(f"DROP TABLE {quote(plan.shadow)}")
     else:
         yield from _sequence(plan, plan.table, plan.shadow)

@@ -37,7 +37,7 @@ def staged(plans: Sequence[TablePlan]) -> tuple[TablePlan, ...]:
                 moved,
                 create=plan.target.named(moved.shadow).sql,
                 unmapped=projection.unmapped(),
-                duplicates=tuple((columns, projection.duplicates(columns)) for columns, _ in plan.duplicates),
+                duplicates=tuple((unique, projection.duplicates(unique)) for unique, _ in plan.duplicates),
                 missing=tuple((column, projection.nulls(column)) for column, _ in plan.missing),
             )
         )

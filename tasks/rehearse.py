@@ -42,6 +42,11 @@ def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
     return candidates.rebuild_table(candidate, table)
 
 
+@step("drop indexes of {table.table}", after=after_step)
+def drop_indexes(candidate: Candidate, table: TablePlan) -> Candidate:
+    return candidates.drop_indexes(candidate, table)
+
+
 @step("create indexes", after=after_step)
 def create_indexes(candidate: Candidate) -> Candidate:
     return candidates.create_indexes(candidate)

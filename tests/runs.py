@@ -9,7 +9,7 @@ from pathlib import Path
 
 from migrator.application import Application
 from migrator.backup import Backup, back_up
-from migrator.candidate import Candidate, add_column, convert_data, create_indexes, rebuild_table, stage
+from migrator.candidate import Candidate, add_column, convert_data, create_indexes, drop_indexes, rebuild_table, stage
 from migrator.ddl import canonical
 from migrator.errors import RefusedError
 from migrator.inspection import inspect
@@ -42,7 +42,10 @@ def rehearse(backup: Backup) -> Candidate:
             candidate = add_column(candidate, table.table, column)
         if table.kind == "rebuild":
             candidate = convert_data(candidate, table)
-        candidate = rebuild_table(candidate, table)
+        if table.kind != "indexes":
+            candidate = rebuild_table(candidate, table)
+        elif table.drops:
+            candidate = drop_indexes(candidate, table)
     return create_indexes(candidate)
 
 

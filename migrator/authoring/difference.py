@@ -236,5 +236,6 @@ def _split(schema: Schema, dotted: str) -> tuple[str, str]:
         if folded(dotted).startswith(folded(name) + ".") and _text(schema, name).definition(column) is not None:
             return folded(name), column
     raise RefusedError(
-        f"there is no column {dotted!r} to rename", "write table.column on both sides; tables cannot be renamed"
+        f"there is no column {dotted!r} to rename",
+        "write table.column on both sides; a table is renamed by two migrations (docs/migrations.md)",
     )

@@ -113,16 +113,19 @@ def _drafted(
     """The change of one table as far as it can be declared, and what it leaves open."""
     change = Change(
         table.table,
-        originals=names.other_than_default(table.table, "legacy"),
-        ahead=names.other_than_default(table.table, "ahead"),
         indexes=tuple(o.sql for o in table.indexes_added),
         drops=tuple(o.sql for o in table.indexes_dropped),
+    )
+    if not table.is_redefined and table.before is not None and table.after is not None:
+        return (change if change.indexes or change.drops else None), ()
+    change = replace(
+        change,
+        originals=names.other_than_default(table.table, "legacy"),
+        ahead=names.other_than_default(table.table, "ahead"),
     )
     if table.after is None:
         gone = tuple(o.sql for o in now.on_table(table.table, "index"))
         return replace(change, before=_sql(now, table.table), drops=gone), ()
-    if not table.is_redefined and table.before is not None:
-        return (change if change.indexes or change.drops else None), ()
     after = _sql(desired, table.table)
     if table.before is None:
         return replace(change, after=after), ()

@@ -11,10 +11,10 @@ from typing import Literal
 from migrator.authoring.affinity import STORED, affinity
 from migrator.authoring.clauses import all_clauses, column_text, options
 from migrator.authoring.proof import in_memory
-from migrator.ddl import TableText, canonical, folded, quote, tokens, words
+from migrator.ddl import TableText, canonical, folded, quote, words
 from migrator.plan import TablePlan
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, index_name, shape_of
+from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, shape_of, unique_index
 
 Misfit = tuple[Literal["error", "warning", "note"], str, str, str, int]
 """Severity, code, message, way out, how many."""
@@ -110,11 +110,10 @@ def _constraints(text: TableText, indexes: Iterable[str]) -> Iterator[_Constrain
                 f"SELECT count(*) FROM {_VALUES} WHERE NOT ({clause.expression})",
             )
             yield _Constraint("check", said, clause.meaning(text.columns), _named(text, clause.expression), count)
-    unique = [sql for sql in indexes if [token.keyword for token in tokens(sql)][1:3] == ["unique", "index"]]
-    for sql in unique:
-        key, where = _index_parts(sql)
-        meaning = canonical(sql).partition(" on ")[2]
-        yield _Constraint("unique", f"index {index_name(sql)}", meaning, _named(text, sql), _repeated(key, where))
+    for sql, unique in ((sql, unique_index(sql)) for sql in indexes):
+        if unique is not None:
+            meaning, count = canonical(sql).partition(" on ")[2], _repeated(unique.terms, unique.where or "true")
+            yield _Constraint("unique", f"index {unique.index}", meaning, _named(text, sql), count)
     with closing(in_memory(Schema((SchemaObject("table", text.name, text.name, text.sql),)))) as memory:
         names = 'SELECT name FROM pragma_index_list(?) WHERE "unique" ORDER BY seq DESC'
         parts = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno"
@@ -131,23 +130,6 @@ def _repeated(key: Sequence[str], where: str) -> str:
     filled = " AND ".join(f"({part}) IS NOT NULL" for part in key)
     rows = f"SELECT 1 FROM {_VALUES} WHERE {filled} AND ({where}) GROUP BY {', '.join(key)} HAVING count(*) > 1"
     return f"SELECT count(*) FROM ({rows})"
-
-
-def _index_parts(sql: str) -> tuple[list[str], str]:
-    """The expressions of a CREATE INDEX statement and its condition."""
-    found = list(tokens(sql))
-    opening = next(i for i, token in enumerate(found) if token.text == "(")
-    parts, start, depth = [], found[opening].end, 0
-    for index, token in enumerate(found[opening:], opening):
-        depth += (token.text == "(") - (token.text == ")")
-        if depth == 0 or (depth == 1 and token.text == ","):
-            last = found[index - 1]
-            parts.append(sql[start : last.start if last.keyword in ("asc", "desc") else last.end])
-            start = token.end
-        if depth == 0:
-            break
-    rest = found[index + 1 :]
-    return parts, sql[rest[0].end :].rstrip("; ") if rest and rest[0].keyword == "where" else "true"
 
 
 def _broken(

@@ -113,7 +113,7 @@ def _migration(migration: Migration, ledger: Ledger) -> Iterator[str]:
         yield "\n".join(f"- {line}" for line in _changes(explained))
 
 
-_KINDS = {"rebuild": "changes", "new": "is new", "drop": "goes"}
+_KINDS = {"rebuild": "changes", "new": "is new", "drop": "goes", "indexes": "gets other indexes"}
 
 
 def _promotion(made: Promotion) -> str:

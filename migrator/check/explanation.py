@@ -29,7 +29,7 @@ class Explanation:
 
     table: str
     version: int
-    kind: Literal["rebuild", "new", "drop"]
+    kind: Literal["rebuild", "new", "drop", "indexes"]
     why: tuple[str, ...]
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -67,13 +67,14 @@ def _of_plan(plan: TablePlan, present: TableText | None) -> Explanation:
     values = {} if projection is None else projection.values
     answers = Answers() if projection is None else projection.answers
     where = None if projection is None else projection.where
-    rows_change = bool(values or plan.reads) or not (plan.indexes or plan.drops)
+    rows_change = plan.kind != "indexes" and (bool(values or plan.reads) or not (plan.indexes or plan.drops))
     return replace(
         _difference(plan.table, plan.version, present, target, rows_change=rows_change),
+        kind=plan.kind,
         values=tuple(_values(values, where, answers)),
         made=_lines(plan.indexes),
         dropped=_lines(plan.drops),
-        made_again=_lines(plan.recreate),
+        made_again=_lines(plan.made_again),
         originals=plan.writes if plan.originals else None,
         comes_back=plan.reads,
     )
@@ -85,7 +86,7 @@ def _of_change(change: Change, version: int) -> Explanation:
         return Explanation(change.table, version, "drop", (_GOES,), originals=change.originals_table)
     if after is None:
         why = _ONLY_VALUES if change.values else _ONLY_INDEXES
-        explained = Explanation(change.table, version, "rebuild", (why,))
+        explained = Explanation(change.table, version, "indexes" if change.only_indexes else "rebuild", (why,))
     else:
         explained = _difference(change.table, version, before, after, rows_change=bool(change.values))
     values = tuple(_values(change.values, change.where, Answers()))

@@ -61,8 +61,8 @@ def forecast(connection: sqlite3.Connection, plan: Plan, max_lock_ms: float) -> 
 
 
 def _rebuilt(connection: sqlite3.Connection, plan: Plan) -> list[str]:
-    """The tables that are there and are rebuilt: one that an earlier migration of the plan makes is empty."""
-    rebuilt = dict.fromkeys(t.table for t in plan.tables if t.kind == "rebuild")
+    """The tables that are there and are read whole: one that an earlier migration of the plan makes is empty."""
+    rebuilt = dict.fromkeys(t.table for t in plan.tables if t.projection is not None)
     return [table for table in rebuilt if columns_of(connection, table)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrator.check.explanation import Explanation
 
-KINDS = {"rebuild": "is made anew", "new": "is new", "drop": "goes"}
+KINDS = {"rebuild": "is made anew", "new": "is new", "drop": "goes", "indexes": "stays"}
 SENTENCES = frozenset({"why", "originals", "because"})
 """The labels of lines in words; those of all others are definitions, statements and expressions."""
 

@@ -147,7 +147,7 @@ def remade(path, table, old, new):
 DIFFERENCES = {
     "a column is missing": (
         ("DROP INDEX authors", "ALTER TABLE notes DROP COLUMN author"),
-        "has the columns id, body, mood, stars, code, declared id, author, body, mood, stars, code; index authors is",
+        "the schema of version 0003: table notes lacks author; index authors is missing;",
     ),
     "a column too many": (("ALTER TABLE notes ADD COLUMN mine",), "column 'mine' of table notes is in neither schema"),
     "an index is missing": (("DROP INDEX notes_mood",), "the schema of version 0003: index notes_mood is missing;"),
@@ -168,23 +168,37 @@ TEXTS = {
     "a default": ("notes", "'nobody'", "'me'", "column author of notes is \"author TEXT DEFAULT 'me'\", declared"),
     "a check": ("marks", ", CHECK (id > 0)", "", "table marks lacks 'CHECK (id > 0)'"),
     "AUTOINCREMENT": ("marks", " AUTOINCREMENT", "", "column id of marks is 'id INTEGER PRIMARY KEY', declared 'id"),
-    "the order": ("marks", f"{ID}, note INTEGER", f"note INTEGER, {ID}", "has the columns note, id, declared id, note"),
+    "the order": (
+        "marks",
+        f"{ID}, note INTEGER",
+        f"note INTEGER, {ID}",
+        "table marks has the columns in the order note, id, declared id, note",
+    ),
     "the end": ("marks", "(id > 0))", "(id > 0)) STRICT", "table marks ends with 'STRICT', declared ''"),
 }
 
 
-def assert_refused(database, message):
+BY_HAND, WITHOUT = "mend by hand what differs, then give --baseline again", "migrate without --baseline"
+
+
+def adopting(version):
+    return f"adopt what is there with --baseline --to {version}, then migrate without --baseline"
+
+
+def assert_refused(database, message, way_out=BY_HAND):
     before = stored(database)
     said = str(refusal(database, THREE, baseline=True))
     assert message in said
-    assert said.endswith("; migrate without --baseline")
+    assert said.endswith(f"; {way_out}")
     assert stored(database) == before
 
 
-@pytest.mark.parametrize(("statements", "message"), DIFFERENCES.values(), ids=DIFFERENCES)
-def test_a_schema_that_differs_is_refused_with_the_difference(database, statements, message):
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_schema_that_differs_is_refused_with_the_difference(database, name):
+    statements, message = DIFFERENCES[name]
     run_sql(database, *statements)
-    assert_refused(database, message)
+    older = {"a column is missing": "0001", "a repaired table is missing": "0002"}
+    assert_refused(database, message, adopting(older[name]) if name in older else BY_HAND)
 
 
 @pytest.mark.parametrize(("table", "old", "new", "message"), TEXTS.values(), ids=TEXTS)
@@ -195,19 +209,23 @@ def test_a_table_of_another_text_is_refused_with_the_difference(database, table,
 
 def test_all_differences_are_told_at_once(database):
     run_sql(database, "DROP INDEX notes_mood", "DROP TABLE marks", "DROP INDEX authors")
-    assert_refused(database, "0003: table marks does not exist; index notes_mood is missing; index authors is missing;")
+    assert_refused(database, "0003: table marks does not exist; indexes notes_mood, authors are missing;")
 
 
 @pytest.mark.parametrize(
-    ("statement", "message"),
+    ("statement", "message", "way_out"),
     [
-        ("UPDATE notes SET author = '' WHERE id < 4", "3 rows of notes are not as migration 0002_stars would leave"),
-        ("UPDATE tags SET tag = ' x' WHERE note_id = 1", "1 rows of tags are not as migration 0003_stars would leave"),
+        ("UPDATE notes SET author = '' WHERE id < 4", "3 rows of notes are not as migration 0002_stars", BY_HAND),
+        (
+            "UPDATE tags SET tag = ' x' WHERE note_id = 1",
+            "1 rows of tags are not as migration 0003_stars",
+            adopting("0002"),
+        ),
     ],
 )
-def test_rows_that_the_migration_would_change_are_refused(database, statement, message):
+def test_rows_that_the_migration_would_change_are_refused(database, statement, message, way_out):
     run_sql(database, statement)
-    assert_refused(database, message)
+    assert_refused(database, message, way_out)
     assert not database.with_name("notes.db.backups").exists()
 
 
@@ -215,7 +233,7 @@ def test_values_that_wait_for_the_way_forth_are_refused(database):
     migrate(database, THREE, baseline=True)
     run_sql(database, "INSERT INTO marks VALUES (7, 1)")
     migrate(database, THREE, to_version=1)
-    assert_refused(database, "table marks_ahead keeps values for the next migration forward")
+    assert_refused(database, "table marks_ahead keeps values for the next migration forward", WITHOUT)
 
 
 def test_a_way_back_is_no_baseline(database):
@@ -224,11 +242,19 @@ def test_a_way_back_is_no_baseline(database):
     assert str(error) == "the database has version 0003, and --baseline only leads forward; leave --baseline out"
 
 
-def test_an_untouched_database_is_refused(tmp_path):
+def test_an_untouched_database_is_refused_and_sent_to_a_migration(tmp_path):
     make_notes(tmp_path / "old.db")
-    assert_refused(
-        tmp_path / "old.db", "column 'place' of table notes is in neither schema of the migration; table marks"
-    )
+    said = "column 'place' of table notes is in neither schema of the migration; table marks does not exist; indexes"
+    assert_refused(tmp_path / "old.db", said, WITHOUT)
+
+
+def test_the_way_out_of_a_database_that_is_behind_leads_to_the_newest_version(database):
+    run_sql(database, "UPDATE tags SET tag = '  odd' WHERE note_id = 1", "DROP TABLE marks", "DROP INDEX authors")
+    run_sql(database, "ALTER TABLE notes DROP COLUMN author")
+    assert_refused(database, "table notes lacks author; table marks does not exist; index authors", adopting("0001"))
+    migrate(database, THREE, baseline=True, to_version=1)
+    migrate(database, THREE)
+    assert preflight(database, THREE).from_version == 3
 
 
 def test_a_tool_that_a_migration_repairs_has_to_work_on_what_is_adopted(database):

@@ -86,7 +86,7 @@ def test_a_mark_that_the_declared_table_does_not_have_is_not_missed(database):
 def test_what_this_tool_keeps_of_an_earlier_migration_is_no_table_to_change(database, table, statement):
     migrate(database, WITH_IDEAS, to_version=1)
     said = fault_of(before_indexes(database, WITH_IDEAS), statement)
-    assert said == f"the migration changed tables that it does not name: {table}; live unchanged"
+    assert said == f"the migration changed tables whose rows it does not name: {table}; live unchanged"
 
 
 def test_a_row_of_a_table_that_is_new_is_named(database):

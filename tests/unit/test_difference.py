@@ -156,6 +156,7 @@ def test_a_rename_that_is_told_is_one():
         ({"t.x": "t.c"}, r"there is no column 't\.x' to rename"),
         ({"t.a": "t.x"}, r"there is no column 't\.x' to rename"),
         ({"a": "c"}, r"there is no column 'a' to rename; write table\.column"),
+        ({"t": "s"}, "column .t. to rename; write table.column on both sides; a table is renamed by two migrations"),
         ({"t.b": "t.c"}, r"the rename t\.b=t\.c is none: 'b' must be only in the database"),
         ({"t.a": "t.b"}, r"the rename t\.a=t\.b is none"),
         ({"t.a": "u.d"}, "leads to another table"),

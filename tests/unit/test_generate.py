@@ -190,7 +190,11 @@ def test_a_file_refuses_to_load_until_all_is_decided(tmp_path):
 
 def test_originals_go_to_a_table_that_nobody_has():
     earlier = (
-        Migration((Change("t", after="CREATE TABLE t (a)"), Change("u", ahead="T_ahead_0002")), version=1, name="x"),
+        Migration(
+            (Change("t", after="CREATE TABLE t (a)"), Change("u", values={"a": "1"}, ahead="T_ahead_0002")),
+            version=1,
+            name="x",
+        ),
     )
     now = schema_of("CREATE TABLE t (a)", "CREATE TABLE v (a)")
     desired = schema_of("CREATE TABLE t (a, b)", "CREATE TABLE v (a, b)", "CREATE TABLE v_legacy (a)")

@@ -71,17 +71,24 @@ def test_a_file_without_a_migration_is_refused(tmp_path, text):
 
 
 def test_two_changes_that_would_keep_values_in_one_table_are_refused(tmp_path):
-    write(tmp_path, "m0001_a.py")
-    write(tmp_path, "m0002_b.py", "T")
+    values = "values={'a': '1'}"
+    write(tmp_path, "m0001_a.py", more=values)
+    write(tmp_path, "m0002_b.py", "T", values)
     with pytest.raises(
         DeclarationError, match=r"0002_b keeps values in table T_legacy, as 0001_a does; .* `originals`"
     ):
         load_migrations(tmp_path)
-    write(tmp_path, "m0002_b.py", "T", "originals='T_2_legacy'")
+    write(tmp_path, "m0002_b.py", "T", f"{values}, originals='T_2_legacy'")
     with pytest.raises(DeclarationError, match="table T_ahead, as 0001_a does; name another with `ahead`"):
         load_migrations(tmp_path)
-    write(tmp_path, "m0002_b.py", "T", "originals='T_2_legacy', ahead='T_2_ahead'")
+    write(tmp_path, "m0002_b.py", "T", f"{values}, originals='T_2_legacy', ahead='T_2_ahead'")
     assert load_migrations(tmp_path)[1].own_tables == {"T_2_legacy", "T_2_ahead"}
+
+
+def test_a_change_of_indexes_keeps_no_values_and_shares_no_table_for_them(tmp_path):
+    write(tmp_path, "m0001_a.py", more="values={'a': '1'}")
+    write(tmp_path, "m0002_b.py", more="indexes=('CREATE INDEX i ON t (a)',)")
+    assert [m.own_tables for m in load_migrations(tmp_path)] == [{"t_legacy", "t_ahead"}, set()]
 
 
 TEXT = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)"

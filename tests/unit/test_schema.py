@@ -5,7 +5,16 @@ import sqlite3
 import pytest
 
 from migrator.ddl import DdlError, parse_create_table
-from migrator.schema import columns_of, index_name, own_objects, read_schema, rowid_name, shape_of
+from migrator.schema import (
+    Unique,
+    columns_of,
+    index_name,
+    own_objects,
+    read_schema,
+    rowid_name,
+    shape_of,
+    unique_index,
+)
 from tests.unit.migrating import database
 
 
@@ -135,3 +144,22 @@ def test_columns_come_in_their_order_and_a_table_that_is_not_there_has_none():
     connection.execute("CREATE TABLE t (b, a, c AS (a))")
     assert columns_of(connection, "t") == ("b", "a")
     assert columns_of(connection, "u") == ()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("CREATE INDEX i ON t (a)", None),
+        ("CREATE UNIQUE INDEX i ON t (a)", Unique("t", "a", ("a",), "", "i")),
+        (
+            'create unique index if not exists "x y" on "t t"(a COLLATE RTRIM DESC, max(b, \'x,y\') asc) WHERE a > 0;',
+            Unique("t t", "a COLLATE RTRIM and max(b, 'x,y')", ("a COLLATE RTRIM", "max(b, 'x,y')"), "a > 0", "x y"),
+        ),
+        (
+            'CREATE UNIQUE INDEX i ON t ("asc", -- one\n [desc] /* two */ desc -- three\n)',
+            Unique("t", '"asc" and [desc]', ('"asc"', "[desc]"), "", "i"),
+        ),
+    ],
+)
+def test_what_a_unique_index_keeps_apart_is_told_by_its_statement(sql, expected):
+    assert unique_index(sql) == expected

@@ -75,6 +75,13 @@ def _notes(path, *statements):
 
 
 TWO = notes_application(migration(), migration(Change("tags", values={"tag": "upper(tag)"}), version=2))
+MINE = "CREATE INDEX mine ON notes (mood)"
+OF_INDEXES = notes_application(
+    migration(Change("notes", indexes=("CREATE INDEX mine ON notes (mood DESC)",), drops=(MINE,)), tools=())
+)
+OF_A_FEW_ROWS = notes_application(
+    migration(Change("notes", values={"mood": "lower(mood)"}, where="mood <> lower(mood)", drops=(MINE,)), tools=())
+)
 FAMILY = (TASKS, CHAT, "INSERT INTO tasks VALUES (1, 'one', 0)", "INSERT INTO chat VALUES (1, 'hello', 's1', 'user')")
 CASES = {
     "a table with originals, a mark, a trigger and statistics": (NOTES, lambda p: _notes(p, "ANALYZE"), (), None),
@@ -83,6 +90,8 @@ CASES = {
         NOTES, lambda p: _notes(p, "ANALYZE"), ("INSERT INTO notes (body, mood, stars) VALUES ('x', 'good', 5)",), 0
     ),
     "two migrations": (TWO, _notes, (), None),
+    "indexes alone": (OF_INDEXES, lambda p: _notes(p, MINE, "ANALYZE"), (), None),
+    "a few rows and an index": (OF_A_FEW_ROWS, lambda p: _notes(p, MINE, "ANALYZE"), (), None),
     "new, changed and repaired tables": (application(MADE_UP), lambda p: _made(p, *FAMILY), (), None),
     "a new table with rows goes": (
         application(MADE_UP), lambda p: _made(p, *FAMILY),

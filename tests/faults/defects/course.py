@@ -14,7 +14,7 @@ import pytest
 
 from migrator.application import Application
 from migrator.backup import back_up
-from migrator.candidate import add_column, convert_data, create_indexes, rebuild_table, stage
+from migrator.candidate import add_column, convert_data, create_indexes, drop_indexes, rebuild_table, stage
 from migrator.inspection import Inspection, inspect
 from migrator.ltmc import LTMC
 from migrator.migration import Change, Migration
@@ -178,7 +178,10 @@ def _steps(defect: Defect, run: Run, options: dict[str, Any]) -> None:
             candidate = step(add_column, candidate, table.table, column)
         if table.kind == "rebuild":
             candidate = step(convert_data, candidate, table)
-        candidate = step(rebuild_table, candidate, table)
+        if table.kind != "indexes":
+            candidate = step(rebuild_table, candidate, table)
+        elif table.drops:
+            candidate = step(drop_indexes, candidate, table)
     candidate = step(create_indexes, candidate)
     scratch = step(copy_for_tools, candidate)
     results = [step(validate_tool, scratch, probe) for probe in run.live.probes]

@@ -8,7 +8,7 @@ from typing import Any
 from migrator import rebuild
 from tests.faults.defects.course import Defect
 
-OTHER = "the migration changed tables that it does not name: "
+OTHER = "the migration changed tables whose rows it does not name: "
 
 
 def changed(name: str, says: str, *sql: str, before: str = "create_indexes") -> Defect:

@@ -24,7 +24,8 @@ REDIS, NEO4J = "redis", "neo4j"
 ADDRESSES = {REDIS: "localhost:6382", NEO4J: "localhost:7687"}
 """Hard-coded in the application."""
 DISPOSABLE = {REDIS: "LTMC_DISPOSABLE_REDIS", NEO4J: "LTMC_DISPOSABLE_NEO4J"}
-"""Environment variables: HOST:PORT of a service that the tools may write to, because nobody misses what it holds."""
+"""Environment variables: that address again, where the tools may write to the service because nobody misses what it
+holds. No other address can be meant: the application would change what is at its own."""
 
 OWN = "migration-probe"
 MANY, FEW = 50, 5
@@ -42,12 +43,16 @@ def environment(database: Path, folder: Path) -> dict[str, str]:
 
 
 def backends() -> dict[str, Backend]:
-    """Redis and Neo4j, where the application has them or at a disposable address; RefusedError for a wrong one."""
+    """Redis and Neo4j, where the application has them; RefusedError where another one is said to be disposable."""
     given = {name: os.environ.get(variable, "") for name, variable in DISPOSABLE.items()}
-    for name, address in given.items():
-        if address and not address.rpartition(":")[2].isdecimal():
-            raise RefusedError(f"{DISPOSABLE[name]}={address} is not HOST:PORT", "correct it, or leave it out")
-    return {name: Backend(name, given[name] or usual, bool(given[name])) for name, usual in ADDRESSES.items()}
+    for name, address in ADDRESSES.items():
+        if given[name] not in ("", address):
+            raise RefusedError(
+                f"{DISPOSABLE[name]}={given[name]} is not where the application has {name}: its tools would change "
+                f"{address}",
+                f"leave it out; or say {address}, where nobody misses what that holds",
+            )
+    return {name: Backend(name, address, bool(given[name])) for name, address in ADDRESSES.items()}
 
 
 def _always(**arguments: Any) -> Callable[[Copy], Arguments]:

@@ -398,9 +398,10 @@ def test_the_cache_of_the_user_is_looked_at_and_never_flushed(scratch, mark, tmp
 
 
 @pytest.mark.system("redis-server")
-def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch):
+def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch, nobody_listens):
     with redis(tmp_path) as port:
         assert redis_keys(port, "SET query:1 nobody-misses-it") == 1
+        monkeypatch.setitem(nobody_listens, "redis", f"127.0.0.1:{port}")
         monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", f"127.0.0.1:{port}")
         where = f"LTMC_REDIS_OF_THE_TESTS=127.0.0.1:{port}"
         found = validated(scratch, over_http("", mark, "env", where))
@@ -412,8 +413,11 @@ def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch):
 
 
 @pytest.mark.system("redis-server")
-def test_success_with_a_cache_that_the_server_does_not_reach_is_a_failure(scratch, mark, tmp_path, monkeypatch):
+def test_success_with_a_cache_that_the_server_does_not_reach_is_a_failure(
+    scratch, mark, tmp_path, monkeypatch, nobody_listens
+):
     with redis(tmp_path) as port:
+        monkeypatch.setitem(nobody_listens, "redis", f"127.0.0.1:{port}")
         monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", f"127.0.0.1:{port}")
         found = validated(scratch, over_http("", mark, "env", f"LTMC_REDIS_OF_THE_TESTS=127.0.0.1:{free_port()}"))
     rows = {row.name: (row.before, row.after, row.reason) for row in found.rows}

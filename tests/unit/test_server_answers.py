@@ -156,16 +156,18 @@ def test_an_answer_that_differs_from_what_is_there_does_not_convince(tool, chang
 
 def test_the_services_are_where_the_application_has_them_and_not_ours_to_change(monkeypatch):
     monkeypatch.delenv("LTMC_DISPOSABLE_REDIS", raising=False)
-    monkeypatch.setenv("LTMC_DISPOSABLE_NEO4J", "127.0.0.1:17687")
+    monkeypatch.setenv("LTMC_DISPOSABLE_NEO4J", "localhost:7687")
     assert backends() == {
         "redis": Backend("redis", "localhost:6382", disposable=False),
-        "neo4j": Backend("neo4j", "127.0.0.1:17687", disposable=True),
+        "neo4j": Backend("neo4j", "localhost:7687", disposable=True),
     }
 
 
-def test_a_wrong_address_of_a_service_is_refused(monkeypatch):
-    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", "redis")
-    with pytest.raises(RefusedError, match="LTMC_DISPOSABLE_REDIS=redis is not HOST:PORT"):
+@pytest.mark.parametrize("address", ["localhost:6390", "127.0.0.1:6382", "redis"])
+def test_what_the_tools_do_not_change_is_not_disposable(monkeypatch, address):
+    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", address)
+    fault = f"LTMC_DISPOSABLE_REDIS={address} is not where the application has redis: its tools would change localhost:6382"
+    with pytest.raises(RefusedError, match=fault):
         backends()
 
 

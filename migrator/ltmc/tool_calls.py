@@ -17,7 +17,7 @@ from migrator.errors import RefusedError
 from migrator.ltmc import tool_answers as answers
 from migrator.ltmc.probes.code_patterns import TIME_RANGE_DAYS
 from migrator.ltmc.probes.rows import newest_ids
-from migrator.ltmc.tool_answers import Copy, value
+from migrator.ltmc.tool_answers import VECTOR_INDEX, Copy, value
 from migrator.tool_server.calls import Arguments, Backend, ServerCall, ServerTools
 
 REDIS, NEO4J = "redis", "neo4j"
@@ -35,7 +35,7 @@ KINDS = ("document", "code", "chat", "todo")
 def environment(database: Path, folder: Path) -> dict[str, str]:
     """The application's variables: of the vector index, where one is named, `folder` gets a copy; no question goes to
     a paid service."""
-    index = folder / "faiss_index"
+    index = folder / VECTOR_INDEX
     in_use = Path(os.environ.get("FAISS_INDEX_PATH", ""))
     if in_use.is_file():
         shutil.copyfile(in_use, index)

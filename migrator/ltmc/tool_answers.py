@@ -6,6 +6,7 @@ No tool is trusted: what it says to have written is looked for in the copy, and 
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from migrator.errors import ProbeError
@@ -15,6 +16,8 @@ from migrator.tool_server.calls import Answer, Arguments, Check
 
 Copy = sqlite3.Connection
 """The copy that the server works on, to read from."""
+VECTOR_INDEX = "faiss_index"
+"""The name of the vector index that the server is given, beside the copy."""
 
 
 def value(copy: Copy, query: str, *values: object) -> Any:
@@ -61,10 +64,13 @@ def _expect_row(copy: Copy, table: str, row_id: object, **columns: object) -> No
 
 
 def stored_memory(copy: Copy, asked: Arguments, answer: Answer) -> None:
-    """The resource is there with as many chunks as it says."""
+    """The resource is there with as many chunks as it says, and an index is where the server was told to have it."""
     _expect_row(copy, "Resources", answer["resource_id"], file_name=asked["file_name"])
     chunks = count(copy, "ResourceChunks WHERE resource_id = ?", answer["resource_id"])
     expect("the number of stored chunks", (chunks, chunks > 0), (answer["chunk_count"], True))
+    folder = Path(copy.execute("PRAGMA database_list").fetchone()[2]).parent
+    if not (folder / VECTOR_INDEX).exists():
+        raise ProbeError("it says success, and there is no vector index at the FAISS_INDEX_PATH that it was given")
 
 
 def retrieved_memory(copy: Copy, asked: Arguments, answer: Answer) -> None:

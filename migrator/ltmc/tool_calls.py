@@ -17,14 +17,15 @@ from migrator.errors import RefusedError
 from migrator.ltmc import tool_answers as answers
 from migrator.ltmc.probes.code_patterns import TIME_RANGE_DAYS
 from migrator.ltmc.probes.rows import newest_ids
-from migrator.ltmc.tool_answers import Copy, value
+from migrator.ltmc.tool_answers import VECTOR_INDEX, Copy, value
 from migrator.tool_server.calls import Arguments, Backend, ServerCall, ServerTools
 
 REDIS, NEO4J = "redis", "neo4j"
 ADDRESSES = {REDIS: "localhost:6382", NEO4J: "localhost:7687"}
 """Hard-coded in the application."""
 DISPOSABLE = {REDIS: "LTMC_DISPOSABLE_REDIS", NEO4J: "LTMC_DISPOSABLE_NEO4J"}
-"""Environment variables: HOST:PORT of a service that the tools may write to, because nobody misses what it holds."""
+"""Environment variables: that address again, where the tools may write to the service because nobody misses what it
+holds. No other address can be meant: the application would change what is at its own."""
 
 OWN = "migration-probe"
 MANY, FEW = 50, 5
@@ -34,7 +35,7 @@ KINDS = ("document", "code", "chat", "todo")
 def environment(database: Path, folder: Path) -> dict[str, str]:
     """The application's variables: of the vector index, where one is named, `folder` gets a copy; no question goes to
     a paid service."""
-    index = folder / "faiss_index"
+    index = folder / VECTOR_INDEX
     in_use = Path(os.environ.get("FAISS_INDEX_PATH", ""))
     if in_use.is_file():
         shutil.copyfile(in_use, index)
@@ -42,12 +43,16 @@ def environment(database: Path, folder: Path) -> dict[str, str]:
 
 
 def backends() -> dict[str, Backend]:
-    """Redis and Neo4j, where the application has them or at a disposable address; RefusedError for a wrong one."""
+    """Redis and Neo4j, where the application has them; RefusedError where another one is said to be disposable."""
     given = {name: os.environ.get(variable, "") for name, variable in DISPOSABLE.items()}
-    for name, address in given.items():
-        if address and not address.rpartition(":")[2].isdecimal():
-            raise RefusedError(f"{DISPOSABLE[name]}={address} is not HOST:PORT", "correct it, or leave it out")
-    return {name: Backend(name, given[name] or usual, bool(given[name])) for name, usual in ADDRESSES.items()}
+    for name, address in ADDRESSES.items():
+        if given[name] not in ("", address):
+            raise RefusedError(
+                f"{DISPOSABLE[name]}={given[name]} is not where the application has {name}: its tools would change "
+                f"{address}",
+                f"leave it out; or say {address}, where nobody misses what that holds",
+            )
+    return {name: Backend(name, address, bool(given[name])) for name, address in ADDRESSES.items()}
 
 
 def _always(**arguments: Any) -> Callable[[Copy], Arguments]:

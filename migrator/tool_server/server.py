@@ -6,6 +6,7 @@ import importlib.util
 import io
 import ipaddress
 import os
+import re
 import select
 import shlex
 import shutil
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -138,10 +140,15 @@ class RunningServer:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The end of what it wrote for people: at most 20 lines and 8 KiB."""
+        """The end of what it wrote for people: at most 20 lines, of 8 KiB.
+
+        Of lines in a row that differ in digits alone, such as one for each request, only the last.
+        """
         if self.ended():
             self._listener.join(_LAST_WORDS_S)
-        return tuple(bytes(self._said).decode(errors="replace").splitlines()[-_KEPT_LINES:])
+        lines = bytes(self._said).decode(errors="replace").splitlines()
+        kept = [list(alike)[-1] for _, alike in groupby(lines, lambda line: re.sub(r"\d+", "0", line))]
+        return tuple(kept[-_KEPT_LINES:])
 
     def ended(self, within_s: float = 0.0) -> str | None:
         """How the command ended, `within_s` seconds at the latest; None while it runs."""

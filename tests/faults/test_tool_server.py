@@ -1,6 +1,7 @@
 """The application's tool server on copies before and after: each way in which a server goes wrong has its outcome."""
 
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -130,11 +131,8 @@ def test_a_session_has_28_rows_and_3_of_them_failed_before(scratch, mark, nobody
     assert (found.failure, found.findings, found.command) == (None, (), command)
     assert outcomes(found) == ROWS
     assert len(found.rows) == 28
-    prefix = "failed before: " + ("Error executing tool " if over is over_stdio else "Tool execution error: ")
-    suffixed = {"analyze_code_patterns": "analyze_code_patterns_tool"}
     for name, fault in FAULTS_BEFORE.items():
-        listed = f"{suffixed.get(name, name)}: " if over is over_stdio else ""
-        assert reasons(found)[name] == f"{prefix}{listed}{fault}"
+        assert reasons(found)[name] == f"failed before: {fault}"
     unreachable = dict.fromkeys(REDIS, f"redis not reachable at {nobody_listens['redis']}")
     unreachable |= dict.fromkeys(NEO4J, f"neo4j not reachable at {nobody_listens['neo4j']}")
     assert {name: why for name, why in reasons(found).items() if name not in FAULTS_BEFORE} == unreachable
@@ -222,6 +220,14 @@ def test_a_write_that_is_not_in_the_copy_is_a_lie(scratch, mark):
     assert reasons(found)["add_todo"] == "it says success, and Todos has no row of the id that it answers"
 
 
+def test_a_vector_index_of_somebody_else_is_noticed(scratch, mark, tmp_path):
+    elsewhere = f"FAISS_INDEX_PATH={tmp_path / 'index_in_use'}"
+    found = validated(scratch, over_stdio("", mark, "env", elsewhere))
+    wrote = "it says success, and there is no vector index at the FAISS_INDEX_PATH that it was given"
+    rows = {row.name: (row.before, row.after, row.reason) for row in found.rows}
+    assert rows["store_memory"] == ("failed", "failed", wrote)
+
+
 def test_an_error_beside_a_success_is_an_error(scratch, mark):
     found = validated(scratch, over_http("error_beside_success@after", mark))
     assert outcomes(found) == with_outcome("failed", "list_todos")
@@ -282,7 +288,7 @@ def test_a_kept_write_lock_fails_the_tool_that_keeps_it_and_those_after_it(scrat
     found = validated(scratch, over_http("lock@after", mark))
     assert outcomes(found) == with_outcome("failed", "add_todo", "complete_todo")
     assert reasons(found)["add_todo"] == "it says success, and Todos has no row of the id that it answers"
-    assert reasons(found)["complete_todo"] == "Tool execution error: database is locked"
+    assert reasons(found)["complete_todo"] == "database is locked"
 
 
 def test_noise_on_stdout_is_passed_over(scratch, mark):
@@ -398,9 +404,10 @@ def test_the_cache_of_the_user_is_looked_at_and_never_flushed(scratch, mark, tmp
 
 
 @pytest.mark.system("redis-server")
-def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch):
+def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch, nobody_listens):
     with redis(tmp_path) as port:
         assert redis_keys(port, "SET query:1 nobody-misses-it") == 1
+        monkeypatch.setitem(nobody_listens, "redis", f"127.0.0.1:{port}")
         monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", f"127.0.0.1:{port}")
         where = f"LTMC_REDIS_OF_THE_TESTS=127.0.0.1:{port}"
         found = validated(scratch, over_http("", mark, "env", where))
@@ -412,8 +419,11 @@ def test_a_disposable_cache_is_flushed(scratch, mark, tmp_path, monkeypatch):
 
 
 @pytest.mark.system("redis-server")
-def test_success_with_a_cache_that_the_server_does_not_reach_is_a_failure(scratch, mark, tmp_path, monkeypatch):
+def test_success_with_a_cache_that_the_server_does_not_reach_is_a_failure(
+    scratch, mark, tmp_path, monkeypatch, nobody_listens
+):
     with redis(tmp_path) as port:
+        monkeypatch.setitem(nobody_listens, "redis", f"127.0.0.1:{port}")
         monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", f"127.0.0.1:{port}")
         found = validated(scratch, over_http("", mark, "env", f"LTMC_REDIS_OF_THE_TESTS=127.0.0.1:{free_port()}"))
     rows = {row.name: (row.before, row.after, row.reason) for row in found.rows}
@@ -473,6 +483,13 @@ def test_a_command_that_cannot_be_run_ends_with_what_the_system_says(tmp_path):
         assert running.ended(PATIENCE_S) == "ended with code 127"
         assert running.streams[1].read() == b""
         assert running.last_lines == (f"{tmp_path}: Permission denied",)
+
+
+def test_of_lines_in_a_row_that_differ_in_digits_alone_the_last_is_told():
+    said = shlex.join(["starts", "request 9 took 15 ms", "request 10 took 2 ms", "no model", "request 11 took 0 ms"])
+    with started(ToolServer(("sh", "-c", f"printf '%s\\n' {said} >&2")), {"PATH": "/usr/bin:/bin"}) as running:
+        assert running.ended(PATIENCE_S) == "ended with code 0"
+        assert running.last_lines == ("starts", "request 10 took 2 ms", "no model", "request 11 took 0 ms")
 
 
 def test_the_server_has_the_journal_mode_of_live(tmp_path, mark):

@@ -131,8 +131,9 @@ def test_the_command_of_the_readme_validates_with_a_server(demo: Path) -> None:
     port = str(free_port())
     ours = {
         "python path/to/ltmc_mcp_server.py": f"{sys.executable} {SERVERS / 'stdio_server.py'}",
-        "python path/to/mcp_server_http.py": f"{sys.executable} {SERVERS / 'http_server.py'} {port}",
-        "127.0.0.1:5050": f"127.0.0.1:{port}",
+        "env -C path/to/app": f"env -C {SERVERS}",
+        "HTTP_PORT=5051 python -m ltms.mcp_server_http": f"{sys.executable} -m http_server {port}",
+        "127.0.0.1:5051": f"127.0.0.1:{port}",
         "path/to/ltmc.db": str(demo),
     }
     for text, back in zip(found, ((), ("--to", "0000")), strict=True):

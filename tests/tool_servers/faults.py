@@ -95,7 +95,11 @@ def faulty(name: str, fault: str):
             Path(sys.argv[-1]).read_bytes()
         if fault == "lock" and name == "add_todo":
             return add_todo_and_keep_the_lock(**kwargs)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            # As the application answers: only what is wrong with a call itself goes another way.
+            return {"success": False, "error": str(error)}
 
     return call
 

@@ -109,8 +109,13 @@ def right_answers(copy: sqlite3.Connection) -> dict[str, tuple[dict[str, Any], d
 
 
 @pytest.fixture
-def written(copy):
-    """The demo database with a todo, a message whose texts are in each other's columns, and a resource of one chunk."""
+def written(copy, tmp_path, monkeypatch):
+    """The demo database with a todo, a message whose texts are in each other's columns, and a resource of one chunk.
+
+    A database in memory has the working folder for its own.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faiss_index").touch()
     copy.execute("BEGIN")
     copy.execute("INSERT INTO Todos (title, description, completed, created_at) VALUES ('t', 'd', 0, 'now')")
     insert = "INSERT INTO ChatHistory (conversation_id, role, content, timestamp) VALUES ('said', 'c', 'user', 'now')"
@@ -154,18 +159,28 @@ def test_an_answer_that_differs_from_what_is_there_does_not_convince(tool, chang
         CALL[tool].check(written, asked, answer | change)
 
 
+def test_a_memory_without_a_vector_index_is_not_stored(written, tmp_path):
+    (tmp_path / "faiss_index").unlink()
+    with pytest.raises(ProbeError, match="there is no vector index at the FAISS_INDEX_PATH"):
+        CALL["store_memory"].check(written, *right_answers(written)["store_memory"])
+
+
 def test_the_services_are_where_the_application_has_them_and_not_ours_to_change(monkeypatch):
     monkeypatch.delenv("LTMC_DISPOSABLE_REDIS", raising=False)
-    monkeypatch.setenv("LTMC_DISPOSABLE_NEO4J", "127.0.0.1:17687")
+    monkeypatch.setenv("LTMC_DISPOSABLE_NEO4J", "localhost:7687")
     assert backends() == {
         "redis": Backend("redis", "localhost:6382", disposable=False),
-        "neo4j": Backend("neo4j", "127.0.0.1:17687", disposable=True),
+        "neo4j": Backend("neo4j", "localhost:7687", disposable=True),
     }
 
 
-def test_a_wrong_address_of_a_service_is_refused(monkeypatch):
-    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", "redis")
-    with pytest.raises(RefusedError, match="LTMC_DISPOSABLE_REDIS=redis is not HOST:PORT"):
+@pytest.mark.parametrize("address", ["localhost:6390", "127.0.0.1:6382", "redis"])
+def test_what_the_tools_do_not_change_is_not_disposable(monkeypatch, address):
+    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", address)
+    fault = (
+        f"LTMC_DISPOSABLE_REDIS={address} is not where the application has redis: its tools would change localhost:6382"
+    )
+    with pytest.raises(RefusedError, match=fault):
         backends()
 
 

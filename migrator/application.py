@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.ledger import LEDGER_TABLES
-from migrator.migration import DeclarationError, Migration
+from migrator.migration import Migration
 from migrator.probes import Probe
 from migrator.tool_server.calls import ServerTools
 
@@ -17,8 +17,7 @@ class Application:
     """`name` is the migration set in the ledger; `make_demo(path, rows)` makes an un-migrated database.
 
     `probes` are its tools, as long as no migration has other probes for them; `server_tools` is how they are called in
-    the application's own server. Raises DeclarationError where a migration names a tool that is none of them: it would
-    be tried by nobody.
+    the application's own server.
     """
 
     name: str
@@ -26,15 +25,6 @@ class Application:
     probes: tuple[Probe, ...]
     make_demo: Callable[[Path, int], None]
     server_tools: ServerTools = field(default_factory=ServerTools)
-
-    def __post_init__(self) -> None:
-        for number, migration in enumerate(self.migrations, 1):
-            unknown = {*migration.tools} - {probe.tool for probe in self.probes_at(number)}
-            if unknown:
-                raise DeclarationError(
-                    f"migration {migration.label} names the tool {min(unknown)!r}, which the application does not have",
-                    "correct the name, or give the migration a probe of it",
-                )
 
     @property
     def own_tables(self) -> frozenset[str]:

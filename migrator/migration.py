@@ -226,11 +226,12 @@ def value_sql(value: Value, column_sql: str, answers: Answers, unmapped: str) ->
             return value
 
 
-def load_migrations(folder: Path) -> tuple[Migration, ...]:
+def load_migrations(folder: Path, tools: Iterable[str] | None = None) -> tuple[Migration, ...]:
     """Every migration of `folder`, in the order of versions; files whose names begin with `_` are none.
 
     Raises DeclarationError, with the file, for a version that is missing or there twice, for a file of another name,
-    without MIGRATION or that Python or SQLite would not read, and where two changes would keep originals in one table.
+    without MIGRATION or that Python or SQLite would not read, where two changes would keep originals in one table, and
+    where a migration names a tool that is none of `tools` and brings no probe of it.
     """
     found: dict[int, Migration] = {}
     for path in sorted(folder.glob("[!_]*.py")):
@@ -249,7 +250,22 @@ def load_migrations(folder: Path) -> tuple[Migration, ...]:
         raise DeclarationError(f"version {missing[0]:04d} is missing in {folder}", "count from 0001 without gaps")
     loaded = tuple(found[version] for version in sorted(found))
     _check_kept_apart(loaded)
+    if tools is not None:
+        _check_tools(loaded, tools)
     return loaded
+
+
+def _check_tools(migrations: Iterable[Migration], tools: Iterable[str]) -> None:
+    """A tool that is misspelt would be tried by nobody."""
+    known = {*tools}
+    for migration in migrations:
+        known |= {probe.tool for probe in migration.probes}
+        unknown = sorted({*migration.tools} - known)
+        if unknown:
+            raise DeclarationError(
+                f"migration {migration.label} names the tool {unknown[0]!r}, which the application does not have",
+                "correct the name, or give the migration a probe of it",
+            )
 
 
 def _check_kept_apart(migrations: Iterable[Migration]) -> None:

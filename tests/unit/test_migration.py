@@ -114,6 +114,18 @@ def test_a_tuple_of_one_without_its_comma_is_refused(declared, named):
         declared()
 
 
+def test_a_tool_that_nobody_could_try_is_refused(tmp_path):
+    head = "from migrator.migration import Migration\nfrom migrator.probes import Probe\n"
+    probe = "probes=(Probe('search', print),)"
+    (tmp_path / "m0001_a.py").write_text(f"{head}MIGRATION = Migration((), tools=('read', 'search'))")
+    (tmp_path / "m0002_b.py").write_text(f"{head}MIGRATION = Migration((), {probe})")
+    with pytest.raises(DeclarationError, match="0001_a names the tool 'search', which the application does not have"):
+        load_migrations(tmp_path, ("read",))
+    # From the version on that brings its probe.
+    (tmp_path / "m0001_a.py").write_text(f"{head}MIGRATION = Migration((), tools=('read', 'search'), {probe})")
+    assert len(load_migrations(tmp_path, ("read",))) == 2
+
+
 def test_two_changes_that_would_keep_values_in_one_table_are_refused(tmp_path):
     write(tmp_path, "m0001_a.py")
     write(tmp_path, "m0002_b.py", "T")

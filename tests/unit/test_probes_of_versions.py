@@ -6,7 +6,7 @@ import pytest
 
 from migrator.errors import ProbeError
 from migrator.ltmc import LTMC
-from migrator.migration import Change, DeclarationError
+from migrator.migration import Change
 from migrator.preflight import preflight
 from migrator.probes import Probe
 from migrator.quick_check import WORKS, look_at_tools
@@ -44,18 +44,6 @@ def database(tmp_path):
 def test_a_probe_takes_the_place_of_the_earlier_one_from_its_version_on():
     assert [TWO.probes_at(version) for version in (0, 1)] == [TWO.probes] * 2
     assert TWO.probes_at(2) == (NEW, ADD_NOTE, COUNT_GOOD, PING, SEARCH)
-
-
-def test_a_tool_that_nobody_could_try_is_refused():
-    misspelt = replace(SECOND, tools=("read_notes", "serch_notes"))
-    with pytest.raises(
-        DeclarationError, match="0002_stars names the tool 'serch_notes', which the application does not"
-    ):
-        replace(TWO, migrations=(FIRST, misspelt))
-    # From the version on that brings its probe, and not before.
-    replace(TWO, migrations=(FIRST, replace(SECOND, tools=("search_notes",))))
-    with pytest.raises(DeclarationError, match="0001_stars names the tool 'search_notes'"):
-        replace(TWO, migrations=(replace(FIRST, tools=("search_notes",)), SECOND))
 
 
 @pytest.mark.parametrize(("to", "probe"), [(0, OLD), (1, OLD), (2, NEW)])

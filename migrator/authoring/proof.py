@@ -7,7 +7,7 @@ from contextlib import closing
 
 from migrator import rebuild
 from migrator.authoring.difference import inner_tables
-from migrator.connect import set_pragma
+from migrator.connect import distrust_schema
 from migrator.ddl import folded
 from migrator.errors import RefusedError
 from migrator.migration import Answers, Migration
@@ -49,7 +49,7 @@ def in_memory(schema: Schema) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        set_pragma(connection, "trusted_schema", 0)
+        distrust_schema(connection)
         left_out = {*inner_tables(schema), *(folded(o.name) for o in schema.objects if is_virtual(o.sql))}
         for found in sorted(schema.objects, key=lambda o: o.kind != "table"):
             if folded(found.table) not in left_out:

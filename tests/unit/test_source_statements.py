@@ -39,7 +39,8 @@ SHAPES = {
     ),
     "of a class below": (
         "class A:\n  T = 't'\n  N = 'a'\n  def f(self, c): c.execute(f'SELECT {self.N} FROM {self.T}')\n"
-        "class B(A):\n  T = 'u'\nclass C(B):\n  N = 'c'\n  @classmethod\n  def g(cls, c): c.execute(f'DROP TABLE {cls.T}')\n"
+        "class B(A):\n  T = 'u'\n"
+        "class C(B):\n  N = 'c'\n  @classmethod\n  def g(cls, c): c.execute(f'DROP TABLE {cls.T}')\n"
         "class D(C):\n  T = 'v'\nclass E(A):\n  T = 'w'\n  def f(self, c): pass",
         [
             "DROP TABLE u", "DROP TABLE v",

@@ -58,14 +58,19 @@ def connect(
     uri = f"{database.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=Connection)
     try:
-        if not (trusts_schema or json_is_unsafe()):
-            # A view or trigger must not reach a function with side effects (sqlite.org/security.html).
-            set_pragma(connection, "trusted_schema", 0)
+        if not trusts_schema:
+            distrust_schema(connection)
     except BaseException:
         connection.close()
         raise
     let_signals_in(connection)
     return connection
+
+
+def distrust_schema(connection: sqlite3.Connection) -> None:
+    """From here on no view, trigger or table reaches a function with side effects (sqlite.org/security.html)."""
+    if not json_is_unsafe():
+        set_pragma(connection, "trusted_schema", 0)
 
 
 @cache

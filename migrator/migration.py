@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import extract_tb
 
 from migrator.ddl import canonical, folded, parse_create_table
 from migrator.errors import MigratorError
@@ -128,6 +129,8 @@ class Change:
     behaviours: tuple[Behaviour, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, kind in {"identity": str, "indexes": str, "drops": str, "behaviours": Behaviour}.items():
+            _check_tuple(f"the change of {self.table}", name, getattr(self, name), kind)
         if self.table_goes and (self.values or self.back or self.indexes):
             raise DeclarationError(
                 f"the change of {self.table} has values or indexes for a table that goes", "declare its `after`"
@@ -185,6 +188,10 @@ class Migration:
     version: int = 0
     name: str = ""
 
+    def __post_init__(self) -> None:
+        for name, kind in {"changes": Change, "tools": str, "probes": Probe}.items():
+            _check_tuple("the migration", name, getattr(self, name), kind)
+
     @property
     def label(self) -> str:
         return f"{self.version:04d}_{self.name}"
@@ -200,6 +207,14 @@ class Migration:
         """Tables that this tool keeps for itself in the migrated database."""
         keeping = (c for c in self.changes if not c.only_indexes)
         return frozenset(name for c in keeping for name in (c.originals_table, c.ahead_table))
+
+
+def _check_tuple(owner: str, name: str, given: object, kind: type) -> None:
+    """A tuple of one without its comma is that one: of a text every letter would be taken for itself."""
+    if not isinstance(given, tuple) or not all(isinstance(each, kind) for each in given):
+        raise DeclarationError(
+            f"{owner} has `{name}` that are no tuple of {kind.__name__}", "a tuple of one needs a comma: (x,)"
+        )
 
 
 def literal(value: str | None) -> str:
@@ -218,11 +233,12 @@ def value_sql(value: Value, column_sql: str, answers: Answers, unmapped: str) ->
             return value
 
 
-def load_migrations(folder: Path) -> tuple[Migration, ...]:
+def load_migrations(folder: Path, tools: Iterable[str] | None = None) -> tuple[Migration, ...]:
     """Every migration of `folder`, in the order of versions; files whose names begin with `_` are none.
 
-    Raises DeclarationError for a version that is missing or there twice, for a file of another name or without
-    MIGRATION, and where two changes would keep originals in one table.
+    Raises DeclarationError, with the file, for a version that is missing or there twice, for a file of another name,
+    without MIGRATION or that Python or SQLite would not read, where two changes would keep originals in one table, and
+    where a migration names a tool that is none of `tools` and brings no probe of it.
     """
     found: dict[int, Migration] = {}
     for path in sorted(folder.glob("[!_]*.py")):
@@ -241,7 +257,22 @@ def load_migrations(folder: Path) -> tuple[Migration, ...]:
         raise DeclarationError(f"version {missing[0]:04d} is missing in {folder}", "count from 0001 without gaps")
     loaded = tuple(found[version] for version in sorted(found))
     _check_kept_apart(loaded)
+    if tools is not None:
+        _check_tools(loaded, tools)
     return loaded
+
+
+def _check_tools(migrations: Iterable[Migration], tools: Iterable[str]) -> None:
+    """A tool that is misspelt would be tried by nobody."""
+    known = {*tools}
+    for migration in migrations:
+        known |= {probe.tool for probe in migration.probes}
+        unknown = sorted({*migration.tools} - known)
+        if unknown:
+            raise DeclarationError(
+                f"migration {migration.label} names the tool {unknown[0]!r}, which the application does not have",
+                "correct the name, or give the migration a probe of it",
+            )
 
 
 def _check_kept_apart(migrations: Iterable[Migration]) -> None:
@@ -263,7 +294,15 @@ def _declared(path: Path) -> Migration:
     if spec is None or spec.loader is None:
         raise DeclarationError(f"migration file {path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f"{path.name}:{lines[-1]}" if lines else path.name
+        if isinstance(error, MigratorError):
+            raise DeclarationError(f"migration file {place}: {error.fault}", error.way_out) from error
+        fault = f"migration file {place} cannot be read ({type(error).__name__}: {error})"
+        raise DeclarationError(fault, "correct it, or take it out of the folder") from error
     migration = getattr(module, "MIGRATION", None)
     if not isinstance(migration, Migration):
         raise DeclarationError(f"migration file {path.name} has no MIGRATION", "declare one as migrator/ltmc does")

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from migrator.ddl import folded, quote, tokens
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
-from migrator.schema import Column, Unique
+from migrator.schema import OWN_PREFIX, Column, Unique
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,12 @@ class Projection:
         """UPDATE of the columns that the table lacked and that do not stay empty; '' where there are none."""
         lacking = [c for c in self.target if c not in self.present]
         filled = [c for c in lacking if c in self.values or c in self._given_back]
-        assignments = ", ".join(f"{quote(c)} = p.{quote(c)}" for c in filled)
-        join = " AND ".join(f"{quote(self.table)}.{quote(k)} = p.{quote(k)}" for k in self.key)
-        return f"UPDATE {quote(self.table)} SET {assignments} FROM ({self.sql()}) AS p WHERE {join}" if filled else ""
+        # A name that no table of the application has.
+        new = quote(f"{OWN_PREFIX}row")
+        assignments = ", ".join(f"{quote(c)} = {new}.{quote(c)}" for c in filled)
+        join = " AND ".join(f"{quote(self.table)}.{quote(k)} = {new}.{quote(k)}" for k in self.key)
+        rows = f"({self.sql()}) AS {new}"
+        return f"UPDATE {quote(self.table)} SET {assignments} FROM {rows} WHERE {join}" if filled else ""
 
     def unmapped(self) -> tuple[tuple[str, str], ...]:
         """For each column read through spellings: a SELECT of the distinct values without one, with their counts."""

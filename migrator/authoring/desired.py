@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.connect import set_pragma
+from migrator.connect import distrust_schema
 from migrator.ddl import Token, folded, quote, tokens, unquoted
 from migrator.errors import RefusedError
 from migrator.schema import OWN_PREFIX, Schema, SchemaObject, read_schema
@@ -58,7 +58,7 @@ def read_desired(path: Path, own: Iterable[str] = ()) -> Schema:
     virtual: list[SchemaObject] = []
     names: set[str] = set()
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        set_pragma(connection, "trusted_schema", 0)
+        distrust_schema(connection)
         connection.set_authorizer(_authorize)
         for statement in _statements(text):
             name = _name(statement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +15,12 @@ from migrator.authoring.lint_schema import foreign_keys, twin_indexes
 from migrator.authoring.proof import in_memory
 from migrator.backup import MAX_LOCK_MS
 from migrator.changelog import change_log
-from migrator.connect import count_rows
+from migrator.connect import Connection, count_rows
 from migrator.ddl import TableText, folded, quote, words
 from migrator.errors import NotOnlineError
 from migrator.migration import Answers, value_sql
 from migrator.plan import Plan, State, TablePlan
+from migrator.readings import broken_objects
 from migrator.schema import columns_of
 
 LOCK_US_PER_ROW = 25.0
@@ -68,11 +70,9 @@ def lint(
         if table.target is not None:
             found += [*_of_names(table, present.columns), *_of_tables(table, present, table.target)]
     found += _of_lock(connection, plan, state, max_lock_ms, us_per_row)
-    after = in_memory(plan.after.schema)
-    try:
+    with closing(in_memory(plan.after.schema)) as after:
+        found += _of_readers(state, plan, after)
         found += [Lint(*each) for each in (*foreign_keys(after, plan.touched), *twin_indexes(after, plan.touched))]
-    finally:
-        after.close()
     return tuple(found)
 
 
@@ -152,6 +152,13 @@ def _of_tables(table: TablePlan, present: TableText, target: TableText) -> Itera
                 "the way back is refused",
                 "go back soon, or not at all",
             )  # fmt: skip
+
+
+def _of_readers(state: State, plan: Plan, after: Connection) -> Iterator[Lint]:
+    """Views and triggers that the rehearsal would find broken."""
+    with closing(in_memory(state.schema)) as now:
+        for broken in sorted(broken_objects(now, state.schema, after, plan.after.schema)):
+            yield Lint("error", "breaks", f"the migration breaks {broken}", "change or drop it before the migration")
 
 
 def _of_lock(

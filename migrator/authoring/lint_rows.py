@@ -95,7 +95,7 @@ def _types(column: Column, strict: bool) -> list[str]:
 class _Constraint:
     """Something that rows may break: what it says, the `columns` that it names, a query that counts what breaks it."""
 
-    code: Literal["check", "unique"]
+    code: Literal["check", "unique", "not_null"]
     said: str
     meaning: str
     columns: tuple[str, ...]
@@ -103,6 +103,12 @@ class _Constraint:
 
 
 def _constraints(text: TableText, indexes: Iterable[str]) -> Iterator[_Constraint]:
+    for definition in text.definitions:
+        # Of the others inspect counts the rows without a value.
+        column = column_text(definition) if definition.column is not None else None
+        if column is not None and column.of("GENERATED") and column.of("NOT NULL"):
+            count = f"SELECT count(*) FROM {_VALUES} WHERE {quote(column.name)} IS NULL"
+            yield _Constraint("not_null", f"{column.name} NOT NULL", folded(column.name), (column.name,), count)
     for clause in all_clauses(text):
         if clause.kind == "CHECK":
             said, count = (
@@ -146,7 +152,7 @@ def _broken(
         connection.execute(f"INSERT INTO {_VALUES} ({listed}) SELECT {listed} FROM ({projection.sql()})")
         for constraint in constraints:
             count = connection.execute(constraint.count).fetchone()[0]
-            kind = "rows" if constraint.code == "check" else "values that stand in several rows"
+            kind = "values that stand in several rows" if constraint.code == "unique" else "rows"
             message = f"{count:,} {kind} of {projection.table} do not fit {constraint.said}"
             if count:
                 yield "error", constraint.code, message, "change the rows, or declare values that fit", count

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from migrator import rebuild
 from migrator.authoring.difference import inner_tables
-from migrator.connect import set_pragma
+from migrator.connect import Connection, distrust_schema
 from migrator.ddl import folded
 from migrator.errors import RefusedError
 from migrator.migration import Answers, Migration
@@ -42,14 +42,14 @@ def there_and_back(schema: Schema, migration: Migration) -> tuple[Schema, Schema
     return reached[0], reached[1]
 
 
-def in_memory(schema: Schema) -> sqlite3.Connection:
+def in_memory(schema: Schema) -> Connection:
     """A database with the schema and no rows; without virtual tables, and the tables that they keep.
 
     Raises RefusedError where SQLite refuses a statement.
     """
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     try:
-        set_pragma(connection, "trusted_schema", 0)
+        distrust_schema(connection)
         left_out = {*inner_tables(schema), *(folded(o.name) for o in schema.objects if is_virtual(o.sql))}
         for found in sorted(schema.objects, key=lambda o: o.kind != "table"):
             if folded(found.table) not in left_out:

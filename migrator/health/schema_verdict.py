@@ -35,9 +35,12 @@ def judge_schema(connection: sqlite3.Connection, application: Application, state
     noted += ledger_findings(application, ledger)
     version = sum(m.label in ledger.labels for m in application.migrations)
     if not ledger.labels and not ledger.promotions:
-        version = _version_by_schema(application, state)
-        if version:
-            message = f"the schema is that of version {version:04d}, and no ledger says who made it so"
+        fitting = _versions_by_schema(application, state)
+        version = fitting[-1] if fitting else 0
+        if fitting:
+            # What changes rows alone leaves the schema: there the tools have to tell.
+            which = f"versions {fitting[0]:04d} to {version:04d}" if len(fitting) > 1 else f"version {version:04d}"
+            message = f"the schema is that of {which}, and no ledger says who made it so"
             noted.append(Finding("no_ledger", message))
     refused = _is_refused(application, state, version)
     drift, findings = schema_drift(application, state.schema, ledger, version, refused)
@@ -46,11 +49,10 @@ def judge_schema(connection: sqlite3.Connection, application: Application, state
     return SchemaVerdict(version, (*noted, *_pending(application, version)))
 
 
-def _version_by_schema(application: Application, state: State) -> int:
-    """The latest version whose schema the database has; 0 where it has none."""
-    versions = range(len(application.migrations), 0, -1)
-    fitting = (v for v in versions if not schema_drift(application, state.schema, Ledger(), v, refused=False)[0])
-    return next(fitting, 0)
+def _versions_by_schema(application: Application, state: State) -> tuple[int, ...]:
+    """The versions whose schema the database has, in their order."""
+    versions = range(1, len(application.migrations) + 1)
+    return tuple(v for v in versions if not schema_drift(application, state.schema, Ledger(), v, refused=False)[0])
 
 
 def _is_refused(application: Application, state: State, version: int) -> bool:

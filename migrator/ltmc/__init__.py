@@ -10,7 +10,7 @@ from migrator.migration import load_migrations
 
 LTMC = Application(
     name="ltmc",
-    migrations=load_migrations(Path(__file__).parent / "migrations"),
+    migrations=load_migrations(Path(__file__).parent / "migrations", (probe.tool for probe in CATALOGUE)),
     probes=CATALOGUE,
     make_demo=make_demo,
     server_tools=SERVER_TOOLS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from migrator.connect import distrust_schema
 from migrator.ddl import folded, quote, tokens, words
 from migrator.schema import Schema, columns_of
 
@@ -29,7 +30,7 @@ class Memory:
         self.missing: dict[str, str] = dict.fromkeys(unmade, "the source builds or alters it while it runs")
         # A statement that was kept would be explained as it was compiled, whatever the schema is by then.
         self._connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
-        self._connection.execute("PRAGMA trusted_schema=0")
+        distrust_schema(self._connection)
         self._connection.set_progress_handler(lambda: True, _MOST_OPCODES)
         for found in schema.objects:
             self._make(found.name, found.sql)

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.source.calls import Met, Scopes, calls_below
-from migrator.source.definitions import FunctionNode, attributes, imported_module, parameter_id, parameters
+from migrator.source.definitions import (
+    FunctionNode,
+    attributes,
+    changed_names,
+    imported_module,
+    own_object,
+    parameter_id,
+    parameters,
+)
 from migrator.source.evaluation import Evaluation
 from migrator.source.path import RUNNERS, Path, Run, asks_the_schema, parameters_in, place_of
 from migrator.source.tree import SourceFile
@@ -74,6 +82,8 @@ class Program:
         # Walking one may define more, nested in it.
         for function in self._defined:
             self._outcome(function, {})
+        for function, heir in tuple(self._inherited()):
+            self._outcome(function, own_object(function, heir))
         while self._waiting:
             self.inform(*self._waiting.pop())
         for file in self.files:
@@ -97,7 +107,7 @@ class Program:
                     names.setdefault(name, []).append(ways)
             self._names[file] = {name: bounded(w for ways in every for w in ways) for name, every in names.items()}
             for node in ast.walk(file.tree):
-                for name in node.names if isinstance(node, ast.Global) else ():
+                for name in {*changed_names(node)} if isinstance(node, FunctionNode) else ():
                     changed = unknown(name, "is changed by a function")
                     self._names[file][name] = bounded((*self._names[file].get(name, ()), *changed))
         return self._names[file]
@@ -154,6 +164,14 @@ class Program:
     def methods(self, name: str) -> Sequence[Function]:
         """The methods of that name, of any class, for a call on an object of which nothing is known."""
         return () if name.startswith("__") else self._methods.get(name, ())
+
+    def _inherited(self) -> Iterator[tuple[Function, Class]]:
+        """Every method that a class has of one above it, with that class."""
+        for heir in self._classes.values():
+            for name in dict.fromkeys(name for above in heir.above for name in above.names):
+                for way in heir.named(name) or ():
+                    if isinstance(way, Function) and way.owner is not heir:
+                        yield way, heir
 
     def reached(self, node: ast.Call) -> None:
         """A way leads to this call."""

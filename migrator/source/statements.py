@@ -142,6 +142,8 @@ def _of_way(way: Value, run: Run, informed: set[str]) -> Iterator[FoundStatement
         yield NotChecked(run_at, way.hole.shown, way.hole.why)
         return
     texts = list(split(way))
+    if not texts:
+        yield NotChecked(run_at, "its SQL", "is empty, as far as the code says")
     for index, text in enumerate(texts):
         start = text.parts[0]
         place = start.place if isinstance(start, Literal) else run_at
@@ -176,9 +178,10 @@ def _cut(text: Text, start: int, end: int) -> Text:
 
 
 def _texts(ways: Ways) -> Iterable[Value]:
-    """What a call may be passed; None is what the code starts with before it builds the text."""
+    """What a call may be passed; None or nothing is what the code starts with before it builds the text."""
     built = [way for way in ways if not isinstance(way, Number)]
-    return built or ways
+    said = [way for way in built if not isinstance(way, Text) or way.plain is None or way.plain.strip()]
+    return said or built or ways
 
 
 def _literals(way: Value) -> Iterable[Literal]:

@@ -6,7 +6,7 @@ A way is one thing that an expression may stand for; `Ways` are all of them, at 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -165,6 +165,13 @@ class Class:
     file: SourceFile
     names: dict[str, Ways] = field(default_factory=dict)
     bases: tuple[Class, ...] = ()
+
+    @property
+    def above(self) -> Iterator[Class]:
+        """Its bases, theirs and so on."""
+        for base in self.bases:
+            yield base
+            yield from base.above
 
     def named(self, name: str) -> Ways | None:
         if name in self.names:

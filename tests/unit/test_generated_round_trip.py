@@ -98,6 +98,20 @@ PAIRS = {
     "a conflict clause": _t("a INTEGER", "a INTEGER UNIQUE ON CONFLICT REPLACE", "1", "2"),
     "a computed column": _t("a INTEGER", "a INTEGER, b INTEGER AS (a * 2) STORED, c TEXT AS (a || '!')", "1", "NULL"),
     "a computed column no more": _t("a INTEGER, b INTEGER GENERATED ALWAYS AS (a * 2)", "a INTEGER", "1"),
+    "JSON in a CHECK, a computed column and an index": Pair(
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, j TEXT CHECK (json_valid(j)), a AS (json_extract(j, '$[0]')))",
+         "CREATE INDEX i ON t (json_extract(j, '$[1]'))"),
+        ("INSERT INTO t (j) VALUES ('[1, 2]'), ('{}')",),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, j TEXT CHECK (json_valid(j)), a AS (json_extract(j, '$[0]')),"
+         " b AS (j ->> '$[1]'), c DEFAULT 'c')",
+         "CREATE INDEX i ON t (json_extract(j, '$[1]'))"),
+    ),
+    "a table with a name of one letter, and a renamed column": Pair(
+        ("CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT)",),
+        ("INSERT INTO p VALUES (1, 'x')",),
+        ("CREATE TABLE p (id INTEGER PRIMARY KEY, b TEXT)",),
+        {"p.a": "p.b"},
+    ),
     "STRICT from now on": Pair(
         ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b ANY)",),
         ("INSERT INTO t VALUES (1, 'x', '12'), (2, NULL, 'y')",),

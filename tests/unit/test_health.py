@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from migrator.health.checkup import check
 from migrator.health.history import Check, ToolTimes
 from migrator.journal import Journal, journal_path, write_journal
 from migrator.lock import lock_path
+from migrator.migration import Change, Migration
 from migrator.probes import Probe
 from tests.children import holding, running
 from tests.notes import AFTER, NOTES, READ_NOTES, TAGS, make_notes, notes_application
@@ -141,6 +143,16 @@ def test_the_schema_alone_says_the_version_where_there_is_no_ledger(folder):
     found = health(folder / "notes.db")
     assert (found.healthy, found.version) == (True, 1)
     assert codes(found.findings) == ["no_ledger", SHORT]
+
+
+def test_versions_of_which_only_the_rows_tell_are_all_named(folder):
+    run_sql(folder / "notes.db", AFTER, TAGS, "CREATE INDEX notes_mood ON notes(mood)")
+    only_rows = Change("notes", values={"stars": "coalesce(stars, 0)"}, originals="stars_legacy", ahead="stars_ahead")
+    later = replace(NOTES, migrations=(*NOTES.migrations, Migration((only_rows,), version=2, name="no_null")))
+    found = health(folder / "notes.db", later)
+    assert found.version == 2
+    (told,) = (f.message for f in found.findings if f.code == "no_ledger")
+    assert told == "the schema is that of versions 0001 to 0002, and no ledger says who made it so"
 
 
 def test_a_ledger_that_was_dropped_leaves_the_schema(database):

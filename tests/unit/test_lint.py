@@ -304,3 +304,24 @@ def test_a_look_that_is_cut_short_leaves_no_temporary_table_either():
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             _said(connection, made)
         assert connection.execute("SELECT name FROM sqlite_temp_master").fetchall() == []
+
+
+def test_what_reads_a_column_that_goes_would_fail():
+    around = (
+        "CREATE VIEW v AS SELECT b FROM t",
+        "CREATE VIEW other AS SELECT a FROM t",
+        "CREATE VIEW broken AS SELECT x FROM t",
+        "CREATE TABLE u (x)",
+        "CREATE TRIGGER tr AFTER INSERT ON u BEGIN UPDATE t SET b = new.x; END",
+    )
+    before, after = [_table("a TEXT, b TEXT"), *around], [_table("a TEXT"), *around]
+    assert _linted(before, after, ()) == [
+        ("error", "breaks", "the migration breaks trigger tr (no such column: b)", 1),
+        ("error", "breaks", "the migration breaks view v (no such column: b)", 1),
+    ]
+
+
+def test_a_computed_column_that_is_required_is_held_against_the_rows():
+    after = [_table("a TEXT, b TEXT NOT NULL AS (nullif(a, '')) STORED")]
+    rows = ("INSERT INTO t VALUES (1, 'x'), (2, ''), (3, NULL)",)
+    assert _linted([_table("a TEXT")], after, rows) == [("error", "not_null", "2 rows of t do not fit b NOT NULL", 2)]

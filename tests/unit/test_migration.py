@@ -1,5 +1,6 @@
 """What a migration is, where its files lie, and what its checksum covers."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,61 @@ def test_a_file_without_a_migration_is_refused(tmp_path, text):
     (tmp_path / "m0001_a.py").write_text(text)
     with pytest.raises(DeclarationError, match=r"m0001_a\.py has no MIGRATION"):
         load_migrations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["", "def ("], "m0001_a.py cannot be read (SyntaxError: invalid syntax (m0001_a.py, line 2))"),
+        (["", "import no_such_module_here"], "m0001_a.py:2 cannot be read (ModuleNotFoundError: No module named"),
+        (["raise SystemExit(0)"], "m0001_a.py:1 cannot be read (SystemExit: 0)"),
+        (["", "MIGRATION = Migration(change=())"], "m0001_a.py:2 cannot be read (TypeError: "),
+        (
+            ["", "", "MIGRATION = Migration((Change('t', after='CREATE TABLE t ('),))"],
+            "m0001_a.py:3: the definition list",
+        ),
+        (["MIGRATION = Migration((Change('t', after=b'CREATE'),))"], "m0001_a.py:1 cannot be read (TypeError: "),
+        (
+            ["MIGRATION = Migration((Change('t', values={'b': '1'}, after='CREATE TABLE t (a)'),))"],
+            "m0001_a.py:1: the c",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_its_name_and_line(tmp_path, lines, said):
+    head = "from migrator.migration import Change, Migration; "
+    (tmp_path / "m0001_a.py").write_text("\n".join([head + lines[0], *lines[1:]]))
+    with pytest.raises(DeclarationError, match=f"^migration file {re.escape(said)}"):
+        load_migrations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("declared", "named"),
+    [
+        (lambda: Change("t", indexes=("CREATE INDEX i ON t (a)")), "`indexes` that are no tuple of str"),
+        (lambda: Change("t", identity="ab"), "`identity` that are no tuple of str"),
+        (lambda: Change("t", drops=["CREATE INDEX i ON t (a)"]), "`drops` that are no tuple of str"),
+        (lambda: Change("t", behaviours=(Behaviour("x", ()))), "`behaviours` that are no tuple of Behaviour"),
+        (lambda: Migration(Change("t")), "`changes` that are no tuple of Change"),
+        (lambda: Migration(("t",)), "`changes` that are no tuple of Change"),
+        (lambda: Migration((), tools=("add_todo")), "`tools` that are no tuple of str"),
+        (lambda: Migration((), probes=("add_todo",)), "`probes` that are no tuple of Probe"),
+    ],
+)
+def test_a_tuple_of_one_without_its_comma_is_refused(declared, named):
+    with pytest.raises(DeclarationError, match=f"{named}; a tuple of one needs a comma"):
+        declared()
+
+
+def test_a_tool_that_nobody_could_try_is_refused(tmp_path):
+    head = "from migrator.migration import Migration\nfrom migrator.probes import Probe\n"
+    probe = "probes=(Probe('search', print),)"
+    (tmp_path / "m0001_a.py").write_text(f"{head}MIGRATION = Migration((), tools=('read', 'search'))")
+    (tmp_path / "m0002_b.py").write_text(f"{head}MIGRATION = Migration((), {probe})")
+    with pytest.raises(DeclarationError, match="0001_a names the tool 'search', which the application does not have"):
+        load_migrations(tmp_path, ("read",))
+    # From the version on that brings its probe.
+    (tmp_path / "m0001_a.py").write_text(f"{head}MIGRATION = Migration((), tools=('read', 'search'), {probe})")
+    assert len(load_migrations(tmp_path, ("read",))) == 2
 
 
 def test_two_changes_that_would_keep_values_in_one_table_are_refused(tmp_path):

@@ -421,3 +421,13 @@ def test_a_table_that_only_a_run_knows_is_no_proof_and_counted_by_itself(tmp_pat
     assert (check.statements, check.compiled, check.assumed, check.findings, check.not_checked) == (1, 0, 1, (), ())
     check = run(tmp_path, 'f"SELECT {column} FROM users"')
     assert (check.compiled, check.assumed) == (1, 0)
+
+
+def test_a_table_with_json_in_it_is_checked_too(tmp_path):
+    tables = (
+        "CREATE TABLE t (j TEXT CHECK (json_valid(j)), a AS (json_extract(j, '$.a')))",
+        "CREATE INDEX i ON t (json_extract(j, '$.a'))",
+        "CREATE VIEW v AS SELECT j ->> '$.b' AS b FROM t",
+    )
+    check = checked(tmp_path, "def f(c):\n  c.execute('SELECT a, x FROM t')\n  c.execute('SELECT b FROM v')", *tables)
+    assert (check.compiled, messages(check), check.not_checked) == (1, ["no such column: x"], ())

@@ -37,6 +37,16 @@ SHAPES = {
         "class A:\n  Q = 'SELECT a FROM t'\nclass B(A):\n  def f(self, c): c.execute(self.Q)",
         ["SELECT a FROM t"],
     ),
+    "of a class below": (
+        "class A:\n  T = 't'\n  N = 'a'\n  def f(self, c): c.execute(f'SELECT {self.N} FROM {self.T}')\n"
+        "class B(A):\n  T = 'u'\n"
+        "class C(B):\n  N = 'c'\n  @classmethod\n  def g(cls, c): c.execute(f'DROP TABLE {cls.T}')\n"
+        "class D(C):\n  T = 'v'\nclass E(A):\n  T = 'w'\n  def f(self, c): pass",
+        [
+            "DROP TABLE u", "DROP TABLE v",
+            "SELECT a FROM t", "SELECT a FROM u", "SELECT c FROM u", "SELECT c FROM v",
+        ],
+    ),
     "a property": (
         "class A:\n  @property\n  def q(self): return 'SELECT a FROM t'\n  def f(self, c): c.execute(self.q)",
         ["SELECT a FROM t"],
@@ -223,6 +233,29 @@ def test_a_docstring_is_no_sql(tmp_path):
 def test_a_list_that_a_call_may_change_is_not_known_afterwards(tmp_path):
     source = "def f(c, g):\n  w = ['a']\n  g(w)\n  c.execute('SELECT ' + ', '.join(w))"
     assert texts(tmp_path, source) == ["SELECT {', '.join(w)}"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class B:\n  def __init__(self): self.w = ['SELECT a']\n  def add(self, x): self.w.append(x)\n"
+        "  def f(self, c): c.execute(' '.join(self.w))",
+        "class B:\n  w = []\n  def f(self, c): c.execute(' '.join(self.w))",
+        "class B:\n  def __init__(self): self.w = {'a': 'SELECT a'}\n  def add(self, x): self.w['a'] = x\n"
+        "  def f(self, c): c.execute(self.w['a'])",
+        "W = ['SELECT a']\ndef add(x): W.append(x)\ndef f(c): c.execute(' '.join(W))",
+        "Q = ''\ndef f(c): c.execute(Q)",
+    ],
+)
+def test_what_another_method_or_function_changes_is_never_taken_as_it_begins(tmp_path, source):
+    result = found(tmp_path, source)
+    assert len(result.not_checked) == 1
+    assert {s.is_run for s in result.statements} <= {True}
+
+
+def test_what_a_function_changes_of_its_own_is_known(tmp_path):
+    source = "W = ['a']\ndef g(W): W.append('x')\ndef h():\n  W = []\n  W.append('y')\n"
+    assert texts(tmp_path, source + "def f(c): c.execute('SELECT ' + W[0])") == ["SELECT a"]
 
 
 def test_many_branches_are_cut_short_and_said(tmp_path):

@@ -33,7 +33,7 @@ ui: .venv/run.installed ## serve Prefect's UI with a worker and all deployments 
 test: .venv/test.installed ## run the tests; TESTS=tests/unit narrows, OPTIONS='-k name' passes more
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS) $(OPTIONS)
 
-bench: .venv/bench.installed ## run the benchmarks (an hour; ROWS=100000 for minutes)
+bench: .venv/bench.installed ## run the benchmarks (half an hour; ROWS=100000 for minutes)
 	$(PY) -m pytest tests/benchmarks -s --timeout=1800 $(OPTIONS)
 
 bench-backends: .venv/bench.installed ## measure the tools on SQLite, PostgreSQL (where it is installed) and DuckDB (7 minutes)

@@ -62,7 +62,7 @@ def back_up(
     timeout_s: float = LOCK_TIMEOUT_S,
     max_lock_ms: float = MAX_LOCK_MS,
 ) -> Backup:
-    """Copies live with SQLite's backup API; reads live in one transaction and writes nothing to it.
+    """Copies live with SQLite's backup API; reads live in one transaction and changes nothing in it.
 
     Only a database outside WAL mode that takes longer to read than writers may wait (`max_lock_ms`) is switched to WAL
     first, until the run's end.

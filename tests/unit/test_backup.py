@@ -47,9 +47,9 @@ def test_rows_that_are_only_in_the_log_are_in_the_backup(tmp_path):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("INSERT INTO notes (body, mood) VALUES ('in the log', 'good')")
-        before = stored(path)
+        before = holds(path)
         backup = backed_up(path)
-        assert stored(path) == before
+        assert holds(path) == before
         with closing(sqlite3.connect(backup.path)) as copy:
             assert copy.execute("SELECT count(*) FROM notes WHERE body = 'in the log'").fetchone() == (1,)
             assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)

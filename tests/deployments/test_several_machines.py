@@ -134,6 +134,7 @@ def test_a_worker_that_cannot_work_says_why_and_whether_another_try_may_do(
     assert site.alpha.keys["RestartPreventExitStatus"] == "2"
 
 
+@pytest.mark.full
 def test_a_run_that_goes_silent_is_recovered_by_the_machine_that_has_its_file(
     site: Site, told: Told, tmp_path: Path
 ) -> None:

@@ -87,7 +87,9 @@ def test_no_message_that_was_stored_right_is_touched():
 
 
 ROLES = st.sampled_from(["user", "assistant", "system", "tool", "function", "developer"])
-WORDS = st.one_of(st.text(max_size=12), st.sampled_from(["user", "assistant", "system", "a b", "s_1"]))
+# Half a character (a lone surrogate) cannot be stored.
+CHARACTERS = st.characters(codec="utf-8")
+WORDS = st.one_of(st.text(CHARACTERS, max_size=12), st.sampled_from(["user", "assistant", "system", "a b", "s_1"]))
 
 
 @given(WORDS, ROLES, WORDS)
@@ -100,7 +102,7 @@ def test_whatever_is_said_in_a_known_role_is_left_alone(conversation, role, cont
 @given(
     st.from_regex(r"[a-z]+[0-9_:.\-]+", fullmatch=True),
     st.sampled_from(["user", "assistant", "system"]),
-    st.text(st.characters(exclude_characters="\x00"), max_size=12).map(lambda text: f"{text} {text}"),
+    st.text(CHARACTERS.filter(lambda c: c != "\x00"), max_size=12).map(lambda text: f"{text} {text}"),
 )
 def test_whatever_of_several_words_was_stored_swapped_is_found(conversation, role, content):
     connection = chat(swapped(conversation, role, content))

@@ -1,6 +1,7 @@
 """0004 on VectorIdSequence: whatever ids are in use, the next one is free, before and after the way back too."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from migrator.ltmc import LTMC
 from migrator.ltmc.probes.rows import next_vector_id
 from migrator.ltmc.probes.sequence_row import next_of_row_one
 from migrator.ltmc.probes.tables import RESOURCE_CHUNKS, VECTOR_ID_SEQUENCE, create_tables
+from migrator.promotion import promote as promote_live
+from tests.runs import PLENTY_MS, end_of_run, live_of, rehearsed, restored, run_sql
 from tests.unit.going_online import cleaned, made, online
 from tests.unit.ltmc_databases import REAL, at_version, call, failures
 from tests.unit.ltmc_patterns import M0001
@@ -20,27 +23,35 @@ PATTERN = "INSERT INTO CodePatterns (input_prompt, generated_code, created_at, v
 CHUNK = "INSERT INTO ResourceChunks (chunk_text, vector_id) VALUES ('text', {})"
 
 
-def sequence(*statements):
+def sequence(*statements, text=VECTOR_ID_SEQUENCE):
     """An application that has given the ids 2 to 4: to two chunks, and to a call that failed."""
-    connection = database(
-        f"CREATE TABLE {RESOURCE_CHUNKS}", f"CREATE TABLE {VECTOR_ID_SEQUENCE}", M0001.changes[0].after
-    )
+    connection = database(f"CREATE TABLE {RESOURCE_CHUNKS}", f"CREATE TABLE {text}", M0001.changes[0].after)
     connection.execute("INSERT INTO VectorIdSequence (last_vector_id) VALUES (0), (1), (2), (3)")
     for statement in (CHUNK.format(2), CHUNK.format(3), *statements):
         connection.execute(statement)
     return connection
 
 
+SET_ROW_1 = "UPDATE VectorIdSequence SET last_vector_id = {} WHERE id = 1"
+HIGHEST_INTEGER = 2**63 - 1
 STATES = {
     "the highest id is lost": ((), 4),
     "a chunk from elsewhere is above the sequence": ((CHUNK.format(900),), 900),
     "a pattern is above the chunks": ((PATTERN.format(70),), 70),
-    "the rows of the sequence are gone but for the first": (("DELETE FROM VectorIdSequence WHERE id > 1",), 3),
+    "the rows of the sequence are gone but for the first": (("DELETE FROM VectorIdSequence WHERE id > 1",), 4),
+    "the mark is gone": (("DELETE FROM sqlite_sequence WHERE name = 'VectorIdSequence'",), 4),
     "no chunk is left": (("DELETE FROM ResourceChunks",), 4),
     "row 1 holds nothing": (("UPDATE VectorIdSequence SET last_vector_id = NULL",), 4),
-    "row 1 holds a text": (("UPDATE VectorIdSequence SET last_vector_id = 'x' WHERE id = 1",), 4),
-    "row 1 is far above": (("UPDATE VectorIdSequence SET last_vector_id = 5000 WHERE id = 1",), 5000),
+    "row 1 holds a text": ((SET_ROW_1.format("'x'"),), 4),
+    "row 1 holds a text that begins with a number": ((SET_ROW_1.format("'5000 or so'"),), 5000),
+    "row 1 holds a fraction": ((SET_ROW_1.format(5000.7),), 5000),
+    "row 1 is below zero": ((SET_ROW_1.format(-7),), 4),
+    "row 1 is far above": ((SET_ROW_1.format(5000),), 5000),
+    "row 1 leaves no next id": ((SET_ROW_1.format(HIGHEST_INTEGER),), 4),
+    "row 1 is above all integers": ((SET_ROW_1.format("1e300"),), 4),
     "a vector id is a text": ((CHUNK.format("'x'"),), 4),
+    "a vector id is a fraction": ((CHUNK.format(70.5),), 4),
+    "a vector id leaves no next one": ((CHUNK.format(HIGHEST_INTEGER), PATTERN.format(HIGHEST_INTEGER - 1)), 4),
     "ids below zero": ((CHUNK.format(-5),), 4),
 }
 
@@ -49,19 +60,35 @@ STATES = {
 @pytest.mark.parametrize(("statements", "expected"), STATES.values(), ids=STATES)
 def test_row_1_fits_the_ids_in_use_and_gets_its_old_number_back(carry_out, statements, expected):
     connection = sequence(*statements)
-    before = everything(connection)
+    before, was = everything(connection), one(connection, ROW_1)
     carry_out(connection, plan_for(connection, [M0004]))
     assert connection.execute(ROW_1).fetchall() == [(expected,)]
+    assert isinstance(one(connection, ROW_1), int)
     after = everything(connection, M0004.own_tables)
     changed = {table for table in before if after[table] != before[table]} - {"sqlite_sequence"}
-    assert changed == ({"VectorIdSequence"} if expected < 5000 else set())
+    assert changed == ({"VectorIdSequence"} if was != expected else set())
     carry_out(connection, plan_for(connection, [M0004], reverse=True))
-    # The mark alone may be higher: ids that the old application would have come to are in use.
-    marks = before.pop("sqlite_sequence"), (now := everything(connection)).pop("sqlite_sequence")
+    # The mark alone may be higher, so that the old application does not come to ids that are in use, or were.
+    marks, now = dict(before.pop("sqlite_sequence")), everything(connection)
+    assert dict(now.pop("sqlite_sequence")) == marks | {"VectorIdSequence": expected}
     assert now == before
-    assert [name for (name, then), (_, mark) in zip(*marks, strict=True) if then != mark] == (
-        ["VectorIdSequence"] if expected in (900, 70) else []
-    )
+
+
+def test_the_mark_of_a_table_in_lower_case_counts_too():
+    connection = sequence("DELETE FROM VectorIdSequence WHERE id > 1", text=VECTOR_ID_SEQUENCE.lower())
+    forward(connection, M0004)
+    assert one(connection, ROW_1) == 4
+
+
+@pytest.mark.parametrize("written", ["NULL", "'x'", -7, HIGHEST_INTEGER, "1e300"])
+def test_what_the_application_cannot_have_counted_to_raises_no_mark(written):
+    connection = sequence()
+    forward(connection, M0004)
+    connection.execute(SET_ROW_1.format(written))
+    new = one(connection, ROW_1)
+    back(connection, M0004)
+    assert connection.execute("INSERT INTO VectorIdSequence (last_vector_id) VALUES (4)").lastrowid == 5
+    assert one(connection, ROW_1) == new
 
 
 def test_only_row_1_is_written():
@@ -73,7 +100,8 @@ def test_only_row_1_is_written():
     assert connection.execute("SELECT * FROM VectorIdSequence").fetchall() == [(1, len(rows)), *rows[1:]]
 
 
-def test_the_next_ids_of_each_application_are_free_however_often_it_goes_forth_and_back():
+@pytest.mark.parametrize("stays", [True, False])
+def test_each_application_gives_ids_that_nobody_had_however_often_it_goes_forth_and_back(stays):
     connection = at_version(3)
     given = {id_ for (id_,) in connection.execute("SELECT vector_id FROM ResourceChunks")}
     for _ in range(3):
@@ -83,8 +111,52 @@ def test_the_next_ids_of_each_application_are_free_however_often_it_goes_forth_a
                 assert id_ not in given
                 given.add(id_)
                 connection.execute(table.format(id_))
+            if not stays:
+                for table in ("ResourceChunks", "CodePatterns"):
+                    connection.execute(f"DELETE FROM {table} WHERE vector_id > 20")
             turn(connection, M0004)
     assert len(given) > 18
+
+
+def take(path, next_id):
+    """The id that an application of this kind gives next; the chunk that it gave it to is deleted again."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        id_ = next_id(connection)
+        connection.execute(CHUNK.format(id_))
+        connection.execute(f"DELETE FROM ResourceChunks WHERE vector_id = {id_}")
+        return id_
+
+
+@pytest.fixture
+def live(folder):
+    """The ids of the demo, and 900 from elsewhere."""
+    path = folder / "ltmc.db"
+    LTMC.make_demo(path, 30)
+    run_sql(path, CHUNK.format(900))
+    return path
+
+
+@pytest.mark.parametrize("max_lock_ms", [PLENTY_MS, 0.0], ids=["one transaction", "online"])
+def test_an_id_whose_chunk_is_gone_is_given_by_no_application_again(live, max_lock_ms):
+    def to(version):
+        end_of_run(rehearsed(live, LTMC, to_version=version), max_lock_ms)
+
+    to(5)
+    assert take(live, next_of_row_one) == 901
+    to(3)
+    assert take(live, next_vector_id) == 902
+    to(4)
+    assert [take(live, next_of_row_one) for _ in range(2)] == [903, 904]
+    to(0)
+    assert take(live, next_vector_id) == 905
+
+
+def test_neither_is_it_after_a_promotion_that_could_not_stand(live):
+    done = promote_live(rehearsed(live, LTMC), PLENTY_MS)
+    assert take(live, next_of_row_one) == 901
+    result = restored(live, live_of(done))
+    assert (result.how, [f.code for f in result.findings]) == ("reversed", ["mark_stays_raised"])
+    assert take(live, next_vector_id) == 902
 
 
 def test_exactly_the_tools_that_give_ids_fail_on_the_old_row_and_work_on_the_new():
@@ -109,6 +181,23 @@ def test_a_way_out_of_a_sequence_that_is_behind_is_named():
     found = failures(connection, version=4)["store_memory"]
     assert "the next vector id is 22, but CodePatterns has 4000 already" in found
     connection.execute(found.partition("; ")[2].partition(" puts")[0])
+    assert failures(connection, version=4) == {}
+
+
+@pytest.mark.parametrize("written", ["NULL", "'x'", 7000.7, HIGHEST_INTEGER])
+def test_a_row_1_that_leaves_no_next_id_fails_what_gives_ids_and_says_why(written):
+    connection = at_version(4)
+    connection.execute(SET_ROW_1.format(written))
+    found = failures(connection, version=4)
+    assert set(found) == set(M0004.tools)
+    assert found["store_memory"].startswith("ProbeError: last_vector_id of row 1 of VectorIdSequence is no number")
+
+
+def test_a_chunk_under_the_highest_integer_is_in_the_way_of_no_tool():
+    connection = at_version(3)
+    connection.execute(CHUNK.format(HIGHEST_INTEGER))
+    assert failures(connection, version=3) == {}
+    forward(connection, M0004)
     assert failures(connection, version=4) == {}
 
 

@@ -4,14 +4,25 @@ The application used to take the row id of a new row for the next vector id; now
 row 1, which is 0 in every database that it made before. Its first ids would be those of chunks that are there.
 """
 
+from migrator.ltmc.probes.rows import BEYOND_COUNTING
 from migrator.ltmc.probes.sequence_row import PROBES
 from migrator.migration import Behaviour, Change, Migration
 
-# An id of VectorIdSequence counts even where nothing has it: whatever failed after taking it may have left a trace.
-USED = """max(
-    coalesce((SELECT max(vector_id) FROM ResourceChunks WHERE typeof(vector_id) = 'integer'), 0),
-    coalesce((SELECT max(vector_id) FROM CodePatterns WHERE typeof(vector_id) = 'integer'), 0))"""
-GIVEN = f"max({USED}, coalesce((SELECT max(id) FROM VectorIdSequence), 0))"
+
+def _highest(column: str, source: str, only: str = "true") -> str:
+    """SQL for the highest id of `column`, 0 where there is none."""
+    is_id = f"typeof({column}) = 'integer' AND {column} < {BEYOND_COUNTING}"
+    return f"coalesce((SELECT max({column}) FROM {source} WHERE {is_id} AND {only}), 0)"
+
+
+USED = f"max({_highest('vector_id', 'ResourceChunks')}, {_highest('vector_id', 'CodePatterns')})"
+# An id of VectorIdSequence counts even where nothing has it, also one whose row is gone: whatever failed after taking
+# it may have left a trace.
+_OF_ROWS = _highest("seq", "sqlite_sequence", "name = 'VectorIdSequence' COLLATE NOCASE")
+GIVEN = f"max({USED}, {_highest('id', 'VectorIdSequence')}, {_OF_ROWS})"
+
+_NUMBER = "CAST(last_vector_id AS INTEGER)"
+LAST = f"CASE WHEN {_NUMBER} < {BEYOND_COUNTING} THEN {_NUMBER} ELSE 0 END"
 
 _NEXT = "UPDATE VectorIdSequence SET last_vector_id = last_vector_id + 1 WHERE id = 1"
 _CHUNK = """INSERT INTO ResourceChunks (resource_id, chunk_text, vector_id)
@@ -24,9 +35,10 @@ MIGRATION = Migration(
         Change(
             "VectorIdSequence",
             where="id = 1",
-            values={"last_vector_id": f"max(CAST(coalesce(last_vector_id, 0) AS INTEGER), {GIVEN})"},
-            # After the way back the application takes row ids again, which must not meet what was given since.
-            mark=USED,
+            values={"last_vector_id": f"max({LAST}, {GIVEN})"},
+            # After the way back the application takes row ids again, which must not meet what was given since. Row 1
+            # has got its number back by then only where a chunk, a pattern or a row has the last id that it gave.
+            mark=f"max({USED}, coalesce((SELECT {LAST} FROM VectorIdSequence WHERE id = 1), 0))",
             behaviours=(Behaviour("the next three vector ids are free", (_NEXT, _CHUNK) * 3),),
         ),
     ),

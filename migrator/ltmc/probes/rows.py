@@ -92,6 +92,9 @@ def _jsonable(value: object) -> object:
     return f"x'{value.hex()}'" if isinstance(value, bytes) else value
 
 
+BEYOND_COUNTING = 1 << 62
+"""No id comes here by counting: what is as high came from elsewhere, and might leave no higher one."""
+
 NextId = Callable[[sqlite3.Connection], int]
 """How the application of a version comes to the next vector id."""
 
@@ -107,7 +110,8 @@ def next_vector_id(connection: sqlite3.Connection) -> int:
 
 def unused_vector_id(connection: sqlite3.Connection, table: str) -> int:
     """An id that no row of `table` has: for a row of a tool that gives none itself."""
-    highest: int = connection.execute(f"SELECT COALESCE(MAX(vector_id), 0) FROM {table}").fetchone()[0]
+    query = f"SELECT COALESCE(MAX(vector_id), 0) FROM {table} WHERE vector_id < {BEYOND_COUNTING}"
+    highest: int = connection.execute(query).fetchone()[0]
     return highest + 1
 
 

@@ -8,9 +8,10 @@ from migrator.ltmc.probes.sequence_row import PROBES
 from migrator.migration import Behaviour, Change, Migration
 
 # An id of VectorIdSequence counts even where nothing has it: whatever failed after taking it may have left a trace.
+# Without `> 0` every row would be looked at that has no vector id, right after 0001 all of them, under the lock.
 USED = """max(
-    coalesce((SELECT max(vector_id) FROM ResourceChunks WHERE typeof(vector_id) = 'integer'), 0),
-    coalesce((SELECT max(vector_id) FROM CodePatterns WHERE typeof(vector_id) = 'integer'), 0))"""
+    coalesce((SELECT max(vector_id) FROM ResourceChunks WHERE vector_id > 0 AND typeof(vector_id) = 'integer'), 0),
+    coalesce((SELECT max(vector_id) FROM CodePatterns WHERE vector_id > 0 AND typeof(vector_id) = 'integer'), 0))"""
 GIVEN = f"max({USED}, coalesce((SELECT max(id) FROM VectorIdSequence), 0))"
 
 _NEXT = "UPDATE VectorIdSequence SET last_vector_id = last_vector_id + 1 WHERE id = 1"

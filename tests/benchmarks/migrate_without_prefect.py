@@ -1,4 +1,4 @@
-"""One whole migration without Prefect: `python migrate_without_prefect.py DATABASE RESULT [MAX_LOCK_MS]`.
+"""One whole migration without Prefect: `python migrate_without_prefect.py DATABASE RESULT MAX_LOCK_MS [TO_VERSION]`.
 
 The steps of flows/migrate.py in its order. The result is JSON: seconds and begin of every step, what was promoted how,
 every hold of the write lock (online), findings, the most memory that the process had.
@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from migrator import pace, tools
-from migrator.backup import MAX_LOCK_MS, back_up
+from migrator.backup import back_up
 from migrator.candidate import add_column, convert_data, create_indexes, rebuild_table, stage
 from migrator.inspection import inspect
 from migrator.journal_mode import kept_open
@@ -31,7 +31,7 @@ def _peak_kib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def migrate(database, max_lock_ms):
+def migrate(database, max_lock_ms, to_version):
     steps, findings, holds = [], [], []
     noted = pace.Pace.held
 
@@ -54,8 +54,7 @@ def migrate(database, max_lock_ms):
         step("quick check", lambda: list(look_at_tools(candidate, name)))
         return candidate
 
-    # As far as the plan's own script goes, with which this is compared.
-    live = step("preflight", lambda: preflight(database, LTMC, to_version=1))
+    live = step("preflight", lambda: preflight(database, LTMC, to_version=to_version))
     backup = step("back_up", lambda: back_up(live, max_lock_ms=max_lock_ms))
     with kept_open(live.database):
         inspection = step("inspect", inspect, backup)
@@ -90,9 +89,10 @@ def migrate(database, max_lock_ms):
 
 
 def main():
-    database, result = Path(sys.argv[1]), Path(sys.argv[2])
-    found = migrate(database, float(sys.argv[3]) if len(sys.argv) > 3 else MAX_LOCK_MS)
-    part = result.with_name(result.name + ".part")
+    database, result, max_lock_ms, *to_version = sys.argv[1:]
+    # Unless told otherwise as far as the plan's own script goes, with which this is compared.
+    found = migrate(Path(database), float(max_lock_ms), int(*to_version or "1"))
+    part = Path(result + ".part")
     part.write_text(json.dumps(found), encoding="utf-8")
     part.replace(result)
 

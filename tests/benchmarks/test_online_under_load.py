@@ -12,7 +12,7 @@ import pytest
 from migrator.backup import MAX_LOCK_MS
 from tests.benchmarks.databases import FULL, ROWS, missing_room
 from tests.benchmarks.results import keep
-from tests.benchmarks.under_load import migrate_under_load
+from tests.benchmarks.under_load import NEWEST, migrate_under_load
 
 IDLE_S = 45.0 if FULL else 5.0
 """As long as the run at a million rows: the longest of twice as many operations is longer by itself."""
@@ -38,7 +38,7 @@ def _misses(row):
         ("journal mode", row["mode after"] == row["mode"]),
         ("soundness", row["sound"]),
     ]  # fmt: skip
-    name = f"{row['rows']:,} rows {row['mode']}{' indexed' if row['indexed'] else ''}"
+    name = f"{row['rows']:,} rows to {row['to']:04} {row['mode']}{' indexed' if row['indexed'] else ''}"
     return [f"{name}: {what}" for what, kept in wanted if not kept]
 
 
@@ -92,6 +92,18 @@ def test_nobody_waits_for_an_online_promotion(mode, tmp_path):
     if ratio > LARGE_TO_SMALL:
         misses.append(f"longest stall at {ROWS:,} rows {ratio} times that at {ROWS // 10:,}")
     assert misses == []
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_nobody_waits_while_all_pending_migrations_are_promoted(mode, tmp_path):
+    """Three tables are filled beside a writer of all three, one of them row by row in its place; the writer's rows and
+    the reader's states are those of all five at once."""
+    row = _judged(migrate_under_load(tmp_path / "run", ROWS, False, mode, IDLE_S, LOCK_MS, NEWEST))
+    shutil.rmtree(tmp_path / "run")
+    keep(f"online_all_{mode}", [row], upright=True)
+    assert row["misses"] == ""
+    assert _readers_waited([row]) == []
 
 
 @pytest.mark.timeout(7200)

@@ -10,37 +10,41 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from tests.benchmarks import load
 from tests.benchmarks.databases import fresh
 
 HERE = Path(__file__).resolve().parent
 AFTERWARDS_S = 1.0
 PERCENTS = (50, 99, 99.9, 100)
+NEWEST = 5
+WRITTEN = {1: ("CodePatterns",), NEWEST: ("CodePatterns", "Todos", "ChatHistory")}
+"""By the version to which is migrated: the tables that are filled anew, to which the writer writes."""
 
 
-def migrate_under_load(folder, rows, indexed, journal_mode, idle_s, max_lock_ms, database=None):
+def migrate_under_load(folder, rows, indexed, journal_mode, idle_s, max_lock_ms, to_version=1):
     """Load alone for `idle_s`, then beside the migration from first to last step; one row of a table.
 
     Milliseconds of `writer` and `reader` are those of whole operations, opening a connection included.
     """
-    database = database or fresh(folder, rows, indexed, journal_mode)
-    load = {role: _start(folder, role, database) for role in ("writer", "reader")}
+    database = fresh(folder, rows, indexed, journal_mode)
+    children = {role: _start(folder, role, database, to_version) for role in ("writer", "reader")}
     try:
         _let_pass(idle_s)
         busy_before = os.getloadavg()[0]
         began = time.time()
-        command = [sys.executable, HERE / "migrate_without_prefect.py", database, folder / "run", str(max_lock_ms)]
-        subprocess.run(command, check=True)
+        command = [HERE / "migrate_without_prefect.py", database, folder / "run", str(max_lock_ms), str(to_version)]
+        subprocess.run([sys.executable, *command], check=True)
         ended = time.time()
         _let_pass(AFTERWARDS_S)
     finally:
-        for child in load.values():
+        for child in children.values():
             child.stdin.close()
-        for child in load.values():
+        for child in children.values():
             child.wait()
     run = json.loads((folder / "run").read_text(encoding="utf-8"))
-    noticed = {role: json.loads((folder / role).read_text(encoding="utf-8")) for role in load}
+    noticed = {role: json.loads((folder / role).read_text(encoding="utf-8")) for role in children}
     held_ms = sorted(ms for _, ms, _ in run["holds"])
-    row = {"rows": rows, "indexed": indexed, "mode": journal_mode, "strategy": run["strategy"]}
+    row = {"rows": rows, "to": to_version, "indexed": indexed, "mode": journal_mode, "strategy": run["strategy"]}
     row["total s"] = round(ended - began, 1)
     row["slowest steps s"] = _slowest(run["steps"])
     for role, found in noticed.items():
@@ -53,8 +57,9 @@ def migrate_under_load(folder, rows, indexed, journal_mode, idle_s, max_lock_ms,
         row[f"{role} worst in"] = _step_of(max(during, key=lambda t: t[2]), run["steps"])
         row[f"{role} operations"] = len(during)
         row[f"{role} errors"] = len(found["errors"])
-    row["half states"] = noticed["reader"]["states"]["half"]
-    row["saw old, new"] = f"{noticed['reader']['states']['old']}, {noticed['reader']['states']['new']}"
+    saw = noticed["reader"]["states"]
+    old, new = saw.pop("0", 0), saw.pop(str(to_version), 0)
+    row["half states"], row["saw old, new"] = sum(saw.values()), f"{old}, {new}"
     row["holds"], row["hold p50 ms"], row["hold max ms"] = (
         len(held_ms), _percentile(held_ms, 50), _percentile(held_ms, 100),
     )  # fmt: skip
@@ -66,8 +71,9 @@ def migrate_under_load(folder, rows, indexed, journal_mode, idle_s, max_lock_ms,
     return row
 
 
-def _start(folder, role, database):
-    return subprocess.Popen([sys.executable, HERE / "load.py", role, database, folder / role], stdin=subprocess.PIPE)
+def _start(folder, role, database, to_version):
+    command = [HERE / "load.py", role, database, folder / role, *WRITTEN[to_version]]
+    return subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE)
 
 
 def _let_pass(seconds):
@@ -94,10 +100,12 @@ def _slowest(steps):
 
 def _lost(database, wrote):
     """How many rows are not what the writer's own journal says, rows that should be gone included."""
+    lost = 0
     with closing(sqlite3.connect(database)) as connection:
-        query = "SELECT input_prompt FROM CodePatterns WHERE id = ?"
-        found = {key: connection.execute(query, (int(key),)).fetchone() for key in wrote}
-    return sum((row[0] if row else None) != wrote[key] for key, row in found.items())
+        for table, key, text in wrote:
+            row = connection.execute(f"SELECT {load.WRITTEN[table][0]} FROM {table} WHERE id = ?", (key,)).fetchone()
+            lost += (row[0] if row else None) != text
+    return lost
 
 
 def _left(database, folder):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migrator.ltmc import LTMC
+from migrator.ltmc.migrations.m0004_vector_id_sequence import USED
 from migrator.ltmc.probes.rows import next_vector_id
 from migrator.ltmc.probes.sequence_row import next_of_row_one
 from migrator.ltmc.probes.tables import RESOURCE_CHUNKS, VECTOR_ID_SEQUENCE, create_tables
@@ -54,6 +55,15 @@ STATES = {
     "a vector id leaves no next one": ((CHUNK.format(HIGHEST_INTEGER), PATTERN.format(HIGHEST_INTEGER - 1)), 4),
     "ids below zero": ((CHUNK.format(-5),), 4),
 }
+
+
+@pytest.mark.parametrize("patterns", [10, 5000])
+def test_patterns_without_a_vector_id_are_not_looked_at_under_the_lock(patterns):
+    connection = sequence(*[PATTERN.format("NULL")] * patterns)
+    opcodes = []
+    connection.set_progress_handler(lambda: opcodes.append(1), 1)
+    assert connection.execute(f"SELECT {USED}").fetchone() == (3,)
+    assert len(opcodes) < 100
 
 
 @pytest.mark.parametrize("carry_out", [promote, rehearse])

@@ -11,7 +11,8 @@ from migrator.migration import Behaviour, Change, Migration
 
 def _highest(column: str, source: str, only: str = "true") -> str:
     """SQL for the highest id of `column`, 0 where there is none."""
-    is_id = f"typeof({column}) = 'integer' AND {column} < {BEYOND_COUNTING}"
+    # Without `> 0` every row would be looked at that has none, right after 0001 all patterns, under the lock.
+    is_id = f"{column} > 0 AND typeof({column}) = 'integer' AND {column} < {BEYOND_COUNTING}"
     return f"coalesce((SELECT max({column}) FROM {source} WHERE {is_id} AND {only}), 0)"
 
 

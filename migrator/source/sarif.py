@@ -40,7 +40,10 @@ def to_sarif(check: SourceCheck, tool: str, root: Path) -> dict[str, object]:
     """
     rules = [{"id": code, "shortDescription": {"text": text}} for code, text in RULES.items()]
     folder = check.folder.resolve()
-    left_out = [{"level": "warning", "message": {"text": f"{s.name} was left out: {s.why}"}} for s in check.skipped]
+    left_out = [
+        {"level": "error" if s.is_fault else "warning", "message": {"text": f"{s.name} was left out: {s.why}"}}
+        for s in check.skipped
+    ]
     results = [*map(_of_finding, check.findings), *map(_of_not_checked, check.not_checked)]
     return {
         "$schema": SCHEMA_URI,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
@@ -73,14 +73,15 @@ class Found:
     skipped: tuple[Skipped, ...]
 
 
-def find_statements(folder: FilePath) -> Found:
+def find_statements(folder: FilePath, exclude: Collection[str] = ()) -> Found:
     """Reads the Python source below `folder` with ast; nothing of it is imported or run.
 
     A statement is what goes into a call of execute(), executemany(), executescript() and their like, through
     constants, concatenation, formatting, functions and classes of the same tree, for each way that the code builds
-    it; and any other text that looks like SQL. Raises RefusedError where `folder` is none.
+    it; and any other text that looks like SQL. `exclude` is as in `read_tree`. Raises RefusedError where `folder` is
+    none.
     """
-    files, skipped = read_tree(folder)
+    files, skipped = read_tree(folder, exclude)
     program = Program(files)
     program.walk()
     merged: dict[tuple[Text, Place], FoundStatement] = {}

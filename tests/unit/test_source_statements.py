@@ -345,8 +345,11 @@ def test_a_file_that_is_no_readable_source_is_named_and_the_others_are_read(tmp_
     result = found(tmp_path, "c.execute('SELECT 1')")
     assert [str(s) for s in result.statements] == ["SELECT 1"]
     (skipped,) = result.skipped
-    assert skipped.name == "bad.py"
+    assert (skipped.name, skipped.is_fault) == ("bad.py", True)
     assert skipped.why.startswith(why)
+    assert [(s.name, s.why, s.is_fault) for s in find_statements(tmp_path, ["bad.py"]).skipped] == [
+        ("bad.py", "excluded", False)
+    ]
 
 
 def test_nesting_that_is_too_deep_to_follow_is_said(tmp_path):
@@ -377,6 +380,32 @@ def test_what_is_no_source_of_the_application_is_left_out(tmp_path):
         ("test_a.py", "a test"),
         ("tests/", "tests"),
     ]
+    assert not any(s.is_fault for s in result.skipped)
+
+
+def test_what_is_excluded_is_named_and_not_read(tmp_path):
+    texts = {name: "c.execute('SELECT 1')" for name in ("a.py", "old/b.py", "old/deep/c.py", "pkg/old/d.py")}
+    write(tmp_path, texts)
+
+    def left(*patterns: str) -> tuple[list[str], list[str]]:
+        result = find_statements(tmp_path, patterns)
+        assert {s.why for s in result.skipped} <= {"excluded"}
+        return [f.name for f in result.files], [s.name for s in result.skipped]
+
+    assert left() == ([*texts], [])
+    assert left("old") == (["a.py", "pkg/old/d.py"], ["old/"])
+    assert left("old/") == left("old")
+    assert left("old/deep", "a.py") == (["old/b.py", "pkg/old/d.py"], ["a.py", "old/deep/"])
+    assert left("*/old") == (["a.py", "old/b.py", "old/deep/c.py"], ["pkg/old/"])
+    # A pattern is of the whole path.
+    assert left("b.py") == left("A.PY") == left()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path):
+    write(tmp_path, {"a.py": "", "closed/b.py": ""})
+    (tmp_path / "closed").chmod(0)
+    assert [(s.name, s.is_fault) for s in find_statements(tmp_path).skipped] == [("closed/", True)]
 
 
 def test_links_and_pipes_are_named_and_not_followed(tmp_path):

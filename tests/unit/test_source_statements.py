@@ -384,7 +384,7 @@ def test_what_is_no_source_of_the_application_is_left_out(tmp_path):
 
 
 def test_what_is_excluded_is_named_and_not_read(tmp_path):
-    texts = {name: "c.execute('SELECT 1')" for name in ("a.py", "old/b.py", "old/deep/c.py", "pkg/old/d.py")}
+    texts = dict.fromkeys(("a.py", "old/b.py", "old/deep/c.py", "pkg/old/d.py"), "c.execute('SELECT 1')")
     write(tmp_path, texts)
 
     def left(*patterns: str) -> tuple[list[str], list[str]]:
@@ -448,3 +448,56 @@ def test_a_folder_without_source_is_refused_with_what_was_left_out(tmp_path):
     write(tmp_path, {"tests/test_app.py": "", "broken.py": "def"})
     with pytest.raises(RefusedError, match=r"holds no Python source \(left out: tests/, broken\.py\); give"):
         find_statements(tmp_path)
+
+
+SQLITE_UTILS = """
+    import sqlite_utils
+    db = sqlite_utils.Database('x.db')
+    todos = db['Todos']
+    db['Todos'].insert({'title': 'a'})
+    self.database.table('Todos', pk='id').update(1, {'title': 'b'})
+    todos.delete(1)
+    anything.rows_where('title = ?', ['a'])
+    todos.upsert_all(rows)
+    settings['Todos'].update({'a': 1})
+    names.insert(0, 'a')
+    todos.count
+"""
+
+
+def test_calls_of_sqlite_utils_are_counted_because_nobody_sees_their_sql(tmp_path):
+    result = found(tmp_path, dedent(SQLITE_UTILS))
+    assert {n.why for n in result.not_checked} == {"sqlite-utils builds its SQL when it runs"}
+    assert [(n.place.line, n.shown) for n in result.not_checked] == [
+        (5, "db['Todos'].insert(..)"),
+        (6, "self.database.table('Todos', pk='id').update(..)"),
+        (7, "todos.delete(..)"),
+        (8, "anything.rows_where(..)"),
+        (9, "todos.upsert_all(..)"),
+    ]
+    assert result.statements == ()
+
+
+@pytest.mark.parametrize(
+    "imports", ["import sqlite_utils", "import sqlite_utils.db", "from sqlite_utils import Database"]
+)
+def test_sql_that_is_given_to_sqlite_utils_is_run_in_every_file_of_its_tree(tmp_path, imports):
+    write(tmp_path, {"base.py": f"{imports}\n"})
+    source = "def f(db, t):\n  db.query('select a from t')\n  db.execute_returning_dicts(sql='select b')\n  db.query(t)"
+    result = found(tmp_path, source)
+    assert [(str(s), s.is_run) for s in result.statements] == [("select a from t", True), ("select b", True)]
+    assert [(n.place.line, n.shown) for n in result.not_checked] == [(4, "t")]
+
+
+def test_sql_in_small_letters_is_no_prose_where_somebody_asks_with_it(tmp_path):
+    source = """
+        import sqlite_utilities
+        session.query('select a from t')
+        db.fetch_all(f'delete from {t}', 1)
+        session.query(Todo).rows_where('a')
+        print('select a line from the list')
+        log.query('the most recent', 'select a from t')
+    """
+    result = found(tmp_path, dedent(source))
+    assert [(str(s), s.is_run) for s in result.statements] == [("select a from t", False), ("delete from {t}", False)]
+    assert result.not_checked == ()

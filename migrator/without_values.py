@@ -13,8 +13,8 @@ from collections.abc import Collection
 
 _LEFT_OUT = ".."
 _NAMED_VALUES = re.compile(
-    r"(?P<before>\binput_value=).*?(?=, input_type=\w+\](?:\s|$)|$)"
-    r"|(?P<text> with text ).*",
+    r"(?P<name>\binput_value=).*?(?=, input_type=\w+\](?:\s|$)|$)"
+    r"| with text .*",
     re.DOTALL,
 )
 """What stands there is cut off in its middle, or not quoted in a way that can be followed."""
@@ -34,7 +34,7 @@ _LETTERS_BEFORE = 20
 
 def without_values(text: str, given: Collection[str] = ()) -> str:
     """`text` with two dots for each quoted value, and for each of the texts that were `given` to what raised it."""
-    text = _NAMED_VALUES.sub(lambda found: f"{found['before'] or found['text']}{_LEFT_OUT}", text)
+    text = _NAMED_VALUES.sub(lambda found: f"{found['name']}{_LEFT_OUT}" if found["name"] else "", text)
     text = _QUOTED.sub(_kept, text)
     for each in sorted(given, key=len, reverse=True):
         if not _NAME.fullmatch(each) and each.strip():

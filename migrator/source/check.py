@@ -78,7 +78,8 @@ def check_source(
 
     `planned` is the schema after what is pending, None where nothing is. `own_tables` are this tool's,
     `migrated_tables` those that a migration in force has changed. A table that the source itself makes and the schema
-    lacks counts as there. `exclude` are patterns of what is not read, as in `read_tree`. Raises RefusedError where `folder` is none or holds no Python source.
+    lacks counts as there. `exclude` are patterns of what is not read, as in `read_tree`. Raises RefusedError where
+    `folder` is none or holds no Python source.
     """
     found = find_statements(folder, exclude)
     schemas: dict[Side, Schema] = {"now": now} if planned is None else {"before": now, "after": planned}

@@ -92,8 +92,11 @@ def read_file(path: Path, name: str) -> SourceFile:
         tree = parsed(text)
     except OSError as error:
         raise UnreadableError(f"cannot be read ({error.strerror})") from error
-    except (SyntaxError, ValueError) as error:
-        # ValueError: bytes that are not of the file's encoding, or a NUL.
+    except SyntaxError as error:
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise UnreadableError(f"no Python source ({error.msg}{where})") from error
+    except ValueError as error:
+        # Bytes that are not of the file's encoding, or a NUL.
         raise UnreadableError(f"no Python source ({error})") from error
     except (RecursionError, MemoryError) as error:
         raise UnreadableError("nested too deeply for Python's own parser") from error

@@ -19,6 +19,7 @@ _METAVARS |= dict.fromkeys(("keep_last", "keep_daily", "keep_weekly"), "N")
 _METAVARS |= {"max_bytes": "SIZE", "copy_to": "URL", "remote": "URL", "backup": "PATH|URL"}
 _METAVARS |= {"tool_server": "COMMAND"}
 _METAVARS |= {"docs": "DIR", "logs": "FILE", "source": "DIR", "sarif": "FILE", "write_schema": "FILE.py"}
+_METAVARS |= {"exclude": "PATTERN"}
 _METAVARS |= {"new": "NAME", "desired": "FILE.sql", "rename": "OLD=NEW"}
 _METAVARS |= {"databases": "PATH", "glob": "PATTERN", "inventory": "FILE", "waves": "SIZES", "max_failed": "N|N%"}
 _METAVARS |= {"parallel": "N", "timeout_s": "SECONDS", "deployment": "NAME", "state": "FILE"}

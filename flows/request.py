@@ -127,9 +127,14 @@ class MigrationRequest(DatabaseRequest):
     @field_validator("tool_server")
     @classmethod
     def _can_be_started(cls, given: str | None) -> str | None:
+        """The services that it would change are those that the environment says nobody misses, else it is refused."""
         if given is not None:
+            # Only this needs the application.
+            from flows.application import LTMC
+
             try:
                 refuse_what_cannot_start(parse_tool_server(given))
+                LTMC.server_tools.backends()
             except RefusedError as error:
                 raise ValueError(str(error)) from None
         return given

@@ -34,11 +34,11 @@ def look_at_tools(candidate: Candidate, step: str) -> Iterator[ToolState]:
 
 
 def _state(candidate: Candidate, probe: Probe) -> tuple[str, str | None]:
-    with rolled_back(candidate.path) as connection, deadline(connection, _DEADLINE_S) as elapsed_s:
+    with rolled_back(candidate.path) as connection, deadline(connection, _DEADLINE_S):
         try:
             call(probe, connection)
         except FAULTS as error:
-            if isinstance(error, sqlite3.OperationalError) and elapsed_s() > _DEADLINE_S:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 return TOO_SLOW, None
             return FAILS, fault_text(error)
     return WORKS, None

@@ -20,6 +20,7 @@ from migrator.plan import Plan, TablePlan
 from migrator.probes import Probe
 from migrator.rebuild import rebuild_settings, take_place
 from migrator.schema import columns_of, shape_of
+from migrator.without_values import without_values
 
 Settings = Callable[[sqlite3.Connection], AbstractContextManager[object]]
 
@@ -185,8 +186,8 @@ def attempt(path: Path, probe: Probe, declared: Plan | None = None) -> tuple[str
 
 
 def fault_text(error: Exception) -> str:
-    """What is wrong with a tool, without what stands in a row, with which SQLite's own message may go on."""
-    return str(error).partition(" with text ")[0] or type(error).__name__
+    """What is wrong with a tool, without what stands in a row."""
+    return without_values(str(error)) or type(error).__name__
 
 
 def _give_declared_values(connection: sqlite3.Connection, plan: Plan) -> None:

@@ -76,7 +76,8 @@ def _is_clean(result: dict[str, Any]) -> bool:
     """What the pending migration mends is as it should be."""
     logs, source, written = result["logs"], result["source"], result["write_schema"]
     differs = written is not None and written["changed"] and not written["applied"]
-    mismatches = result["drift"] or (logs and logs["missing"]) or (source and source["mismatches"]) or differs
+    misfits = source is not None and (source["mismatches"] or source["unread"])
+    mismatches = result["drift"] or (logs and logs["missing"]) or misfits or differs
     return not mismatches and is_ready(result["new"])
 
 
@@ -115,7 +116,7 @@ def _source(request: CheckRequest, status: Status) -> dict[str, Any] | None:
     # Reading source costs an import that only this needs.
     from flows.check.source import source
 
-    return source(request.source, request.sarif, status, LTMC)
+    return source(request.source, request.sarif, request.exclude, status, LTMC)
 
 
 def _write_schema(request: CheckRequest, status: Status) -> dict[str, Any] | None:

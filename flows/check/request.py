@@ -16,7 +16,7 @@ class CheckRequest(DatabaseRequest):
 
     Exit code 0: all is as it should be, also where a migration is pending, and where the source has only what that
     mends. 2: something is not: drift, SQL that fails after the pending migrations, a CREATE TABLE in another form, a
-    new migration that is undecided or would fail. 1: it could not be told.
+    source file that cannot be read, a new migration that is undecided or would fail. 1: it could not be told.
     """
 
     max_lock_ms: LongestLock = MAX_LOCK_MS
@@ -30,6 +30,11 @@ class CheckRequest(DatabaseRequest):
         None,
         description="The application's Python source, which is read and never run: compile its SQL against the schema "
         "as it is and as it will be, and compare its CREATE TABLE statements.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list,
+        description="With --source: leave out the files and folders whose path below DIR matches, as 'vendor' or "
+        "'old/*.py'. May be given several times.",
     )
     sarif: Path | None = Field(None, description="With --source: also write what was found as SARIF 2.1.0 to FILE.")
     write_schema: Path | None = Field(
@@ -50,10 +55,10 @@ class CheckRequest(DatabaseRequest):
         "times.",
     )
 
-    @field_validator("sarif")
+    @field_validator("exclude", "sarif")
     @classmethod
-    def _has_source(cls, given: Path | None, info: ValidationInfo) -> Path | None:
-        if given is not None and info.data.get("source") is None:
+    def _has_source(cls, given: list[str] | Path | None, info: ValidationInfo) -> list[str] | Path | None:
+        if given and info.data.get("source") is None:
             raise ValueError("it needs --source")
         return given
 

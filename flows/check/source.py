@@ -18,11 +18,13 @@ from migrator.source.rewriting import apply, rewritten
 from migrator.source.sarif import to_sarif
 
 
-def source(folder: Path, sarif: Path | None, status: Status, application: Application) -> dict[str, Any]:
+def source(
+    folder: Path, sarif: Path | None, exclude: Collection[str], status: Status, application: Application
+) -> dict[str, Any]:
     """The source in `folder` against the schema as it is and, where a run would be let in, as it will be."""
     planned = None if status.plan is None else status.plan.after.schema
     migrated = {change.table for m, _ in status.applied for change in m.changes if change.after is not None}
-    found = check_source(folder, _schema(status), planned, application.own_tables, migrated)
+    found = check_source(folder, _schema(status), planned, application.own_tables, migrated, exclude)
     if sarif is not None:
         write_marked(sarif.parent, sarif.name, _sarif(found))
     return _as_json(found) | {
@@ -76,7 +78,8 @@ def _as_json(found: SourceCheck) -> dict[str, Any]:
         "not_checked": [
             {"file": n.place.file, "line": n.place.line, "statement": n.shown, "why": n.why} for n in found.not_checked
         ],
-        "skipped": [{"name": skipped.name, "why": skipped.why} for skipped in found.skipped],
+        "unread": len(found.unread),
+        "skipped": [{"name": s.name, "why": s.why, "unread": s.is_fault} for s in found.skipped],
         "tables": [
             {"name": table.name, "owner": table.owner, "places": list(map(str, table.places))} for table in found.tables
         ],

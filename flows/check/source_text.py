@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -34,13 +35,23 @@ def source_lines(source: dict[str, Any], width: int) -> Iterator[str]:
     files = sorted({f["file"] for f in tables if f["mismatch"] and f["code"] in _WRITTEN})
     for file in files:
         yield f"  -> --write-schema {Path(source['folder']) / file}  shows the change"
+    yield from _skipped("could not be read", [s for s in source["skipped"] if s["unread"]], width)
+    if source["unread"]:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        way_out = f"-> their SQL is not known; run a newer Python than {python}, or leave them out with --exclude"
+        yield from _wrapped(way_out, "  ", width)
     yield from _group(_SIDES["before",], [f for f in found if f["mended"]], width)
     yield from _group("worth a look", [f for f in statements if not f["mismatch"] and not f["mended"]], width)
     yield from _group("not checked", [n | {"message": n["why"], "run_at": []} for n in source["not_checked"]], width)
-    if source["skipped"]:
+    yield from _skipped("left out", [s for s in source["skipped"] if not s["unread"]], width)
+
+
+def _skipped(title: str, skipped: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
+    if skipped:
         yield ""
-        yield f"left out: {len(source['skipped'])}"
-        yield from (f"  {skipped['name']}  {skipped['why']}" for skipped in source["skipped"])
+        yield f"{title}: {len(skipped)}"
+    for each in skipped:
+        yield from _wrapped(f"{each['name']}  {each['why']}", "  ", width)
 
 
 def source_fact(source: dict[str, Any]) -> str:
@@ -50,7 +61,8 @@ def source_fact(source: dict[str, Any]) -> str:
         f"{source['mended']} mended by the pending migration" if source["mended"] else "",
         f"{len(source['not_checked'])} not checked" if source["not_checked"] else "",
         f"{source['assumed']} with a table that only a run knows" if source["assumed"] else "",
-        f"{len(source['skipped'])} left out" if source["skipped"] else "",
+        f"{source['unread']} not readable" if source["unread"] else "",
+        f"{len(source['skipped']) - source['unread']} left out" if len(source["skipped"]) > source["unread"] else "",
     )
     read = f"{_counted(source['statements'], 'SQL statement')} in {_counted(source['files'], 'Python file')}"
     sarif = f"; SARIF in {source['sarif']}" if source["sarif"] else ""

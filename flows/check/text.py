@@ -67,6 +67,8 @@ def _without_drift(result: dict[str, Any]) -> str:
         return "the application misses columns or tables"
     if (source and source["mismatches"]) or (written and written["changed"] and not written["applied"]):
         return "the source does not fit"
+    if source and source["unread"]:
+        return "not all of the source could be read"
     return "the new migration is not ready"
 
 

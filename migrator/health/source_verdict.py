@@ -26,10 +26,14 @@ def judge_source(folder: Path, schema: Schema, application: Application, version
         yield Finding("source_not_compared", f"no migration is in force, so nothing in {folder} can undo one")
         return
     try:
-        created = created_tables(find_statements(folder).statements)
+        found = find_statements(folder)
     except RefusedError as error:
         yield Fault("source_not_checked", str(error))
         return
+    for skipped in found.skipped:
+        if skipped.is_fault:
+            yield Finding("source_not_compared", f"{folder / skipped.name} was not read: {skipped.why}")
+    created = created_tables(found.statements)
     settled = [each for each in created if each.altered_at is None]
     unmade = migrated - {table for table in migrated for c in settled if folded(c.text.name) == folded(table)}
     if unmade:

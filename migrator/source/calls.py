@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from migrator.source.branching import looked_up
 from migrator.source.containers import bind, elements
 from migrator.source.evaluation import Evaluation
-from migrator.source.path import RUNNERS, Path, Run, bound_arguments, last_name, parameters_in
+from migrator.source.path import Path, Run, bound_arguments, last_name, parameters_in
 from migrator.source.values import Function, Items, Pairs, Runner, Value, Ways, is_known
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Calls:
         return "", None
 
     def _runner(self, node: ast.expr, path: Path) -> str:
-        if isinstance(node, ast.Attribute) and node.attr in RUNNERS:
+        if isinstance(node, ast.Attribute) and node.attr in self._program.runners:
             return node.attr
         if not isinstance(node, ast.Name):
             return ""

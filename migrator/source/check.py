@@ -52,6 +52,11 @@ class SourceCheck:
         return tuple(f for f in self.findings if f.level == "error")
 
     @property
+    def unread(self) -> tuple[Skipped, ...]:
+        """What should have been read and could not: nothing is known of the SQL in it."""
+        return tuple(s for s in self.skipped if s.is_fault)
+
+    @property
     def mismatches(self) -> tuple[SourceFinding, ...]:
         """What fails with the schema as it will be, and every table that is made in another form: what must change.
 
@@ -67,14 +72,16 @@ def check_source(
     planned: Schema | None = None,
     own_tables: Collection[str] = (),
     migrated_tables: Collection[str] = (),
+    exclude: Collection[str] = (),
 ) -> SourceCheck:
     """Compiles every SQL statement of the source below `folder` against both schemas; none is run, there is no row.
 
     `planned` is the schema after what is pending, None where nothing is. `own_tables` are this tool's,
     `migrated_tables` those that a migration in force has changed. A table that the source itself makes and the schema
-    lacks counts as there. Raises RefusedError where `folder` is none or holds no Python source.
+    lacks counts as there. `exclude` are patterns of what is not read, as in `read_tree`. Raises RefusedError where
+    `folder` is none or holds no Python source.
     """
-    found = find_statements(folder)
+    found = find_statements(folder, exclude)
     schemas: dict[Side, Schema] = {"now": now} if planned is None else {"before": now, "after": planned}
     concerned = [s for s in found.statements if first_word(s) not in NAMES_NOTHING]
     judged = Judged(found.files, _verdicts(concerned, schemas, own_tables))

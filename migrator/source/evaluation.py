@@ -10,7 +10,7 @@ from migrator.ddl import folded
 from migrator.source import strings
 from migrator.source.branching import asked_by, asking, outcome
 from migrator.source.containers import comprehended, items_of, pairs_of, subscripted
-from migrator.source.path import RUNNERS, Path, bound_arguments, last_name, place_of
+from migrator.source.path import Path, bound_arguments, last_name, place_of
 from migrator.source.tree import SourceFile
 from migrator.source.values import (
     Class,
@@ -177,7 +177,7 @@ class Evaluation:
         elif attr == "value" and is_known((owner,)):
             # A member of an Enum.
             ways = (owner,)
-        if not ways and attr in RUNNERS:
+        if not ways and attr in self._program.runners:
             ways = (Runner(attr),)
         return ways or self.not_known(node, "is set at run time")
 

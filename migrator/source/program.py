@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from migrator.source import sqlite_utils_calls
 from migrator.source.calls import Met, Scopes, calls_below
 from migrator.source.definitions import (
     FunctionNode,
@@ -57,6 +58,8 @@ class Program:
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = files
+        self.uses_sqlite_utils = sqlite_utils_calls.is_used(files)
+        self.runners = RUNNERS | (sqlite_utils_calls.RUNNERS if self.uses_sqlite_utils else frozenset())
         self.found: dict[Run, None] = {}
         self.not_walked: list[tuple[Place, str]] = []
         self.informed: set[str] = set()
@@ -88,8 +91,10 @@ class Program:
             self.inform(*self._waiting.pop())
         for file in self.files:
             for node in ast.walk(file.tree):
-                runs = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RUNNERS
-                if isinstance(node, ast.Call) and runs and (node.args or node.keywords) and node not in self._met:
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                runs = node.func.attr in self.runners and (node.args or node.keywords)
+                if runs and node not in self._met:
                     self.not_walked.append((place_of(file, node), "no way through the code was found that leads there"))
 
     def names_of(self, file: SourceFile) -> Mapping[str, Ways]:

@@ -11,10 +11,11 @@ from urllib.parse import quote
 from migrator.source.check import SourceCheck
 from migrator.source.findings import SourceFinding
 from migrator.source.statements import NotChecked
+from migrator.source.tree import Skipped
 from migrator.source.values import Place
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-NOT_CHECKED = "not-checked"
+NOT_CHECKED, NOT_READ = "not-checked", "not-read"
 _ROOT = "%SRCROOT%"
 """What others call the root of the repository too; the reader knows where that is."""
 RULES = {
@@ -28,6 +29,7 @@ RULES = {
     "table-made-otherwise": "Two places make a table in different forms.",
     "table-differs": "The source makes a table otherwise than the database has it.",
     "old-schema": "On a new file the application would not make a table as it was migrated.",
+    NOT_READ: "A file of the source cannot be read, so nothing is known of its SQL.",
     NOT_CHECKED: "Of a statement nothing can be said without running it.",
 }
 
@@ -40,8 +42,13 @@ def to_sarif(check: SourceCheck, tool: str, root: Path) -> dict[str, object]:
     """
     rules = [{"id": code, "shortDescription": {"text": text}} for code, text in RULES.items()]
     folder = check.folder.resolve()
-    left_out = [{"level": "warning", "message": {"text": f"{s.name} was left out: {s.why}"}} for s in check.skipped]
-    results = [*map(_of_finding, check.findings), *map(_of_not_checked, check.not_checked)]
+    skipped = [(s, f"{s.name} was left out: {s.why}") for s in check.skipped]
+    left_out = [{"level": "error" if s.is_fault else "warning", "message": {"text": text}} for s, text in skipped]
+    results = [
+        *map(_of_finding, check.findings),
+        *map(_of_unread, check.unread),
+        *map(_of_not_checked, check.not_checked),
+    ]
     return {
         "$schema": SCHEMA_URI,
         "version": "2.1.0",
@@ -63,6 +70,11 @@ def _of_finding(finding: SourceFinding) -> _Result:
     when = f" ({' and '.join(finding.sides)}{', mended by the pending migration' if finding.is_mended else ''})"
     text = finding.message + (when if finding.sides else "") + (f": {finding.statement}" if finding.statement else "")
     return finding.code, "note" if finding.is_mended else finding.level, text, finding.place, finding.end_column
+
+
+def _of_unread(skipped: Skipped) -> _Result:
+    """Reviewers see results, and no notifications of the tool."""
+    return NOT_READ, "error", f"not read: {skipped.why}", Place(skipped.name, 1, 1), 0
 
 
 def _of_not_checked(found: NotChecked) -> _Result:

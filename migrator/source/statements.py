@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from migrator.ddl import tokens
+from migrator.source import sqlite_utils_calls
 from migrator.source.evaluation import Evaluation
-from migrator.source.path import Path, Run
+from migrator.source.path import Path, Run, last_name, place_of
 from migrator.source.program import Program
 from migrator.source.spelling import spelled
 from migrator.source.tree import Skipped, SourceFile, read_tree
@@ -19,12 +20,15 @@ from migrator.source.values import Hole, Literal, Number, Place, Text, Value, Wa
 
 _HOLE_MARK, _FIRST_HOLE, _HOLE_LETTERS = "\ue000", 0xF0000, 3
 """A hole stands in SQL as three letters of Unicode's private use areas, which are letters to SQLite as well."""
-_LOOKS_LIKE_SQL = re.compile(
+_LOOKS_LIKE_SQL = (
     r"\s*(SELECT\s.*\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|REPLACE\s+INTO\s|UPDATE\s.*\sSET\s|DELETE\s+FROM\s"
-    r"|CREATE\s+TABLE\s|WITH\s.*\sAS\s*\()",
-    re.DOTALL,
+    r"|CREATE\s+TABLE\s|WITH\s.*\sAS\s*\()"
 )
-"""In capitals: prose that happens to start with one of these words does not go on in capitals."""
+_IN_CAPITALS = re.compile(_LOOKS_LIKE_SQL, re.DOTALL)
+"""Prose that happens to start with one of these words does not go on in capitals."""
+_IN_ANY_LETTERS = re.compile(_LOOKS_LIKE_SQL, re.DOTALL | re.IGNORECASE)
+_ASKING = sqlite_utils_calls.RUNNERS | {"fetch_all", "fetch_one", "fetchall", "fetchone", "raw"}
+"""Methods of other libraries that may be given SQL, which is then not prose."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,23 @@ class Found:
     skipped: tuple[Skipped, ...]
 
 
-def find_statements(folder: FilePath) -> Found:
+def find_statements(folder: FilePath, exclude: Collection[str] = ()) -> Found:
     """Reads the Python source below `folder` with ast; nothing of it is imported or run.
 
     A statement is what goes into a call of execute(), executemany(), executescript() and their like, through
     constants, concatenation, formatting, functions and classes of the same tree, for each way that the code builds
-    it; and any other text that looks like SQL. Raises RefusedError where `folder` is none.
+    it; and any other text that looks like SQL. `exclude` is as in `read_tree`. Raises RefusedError where `folder` is
+    none.
     """
-    files, skipped = read_tree(folder)
+    files, skipped = read_tree(folder, exclude)
     program = Program(files)
     program.walk()
     merged: dict[tuple[Text, Place], FoundStatement] = {}
     not_checked = {NotChecked(place, "its SQL", why): None for place, why in program.not_walked}
+    for file in files if program.uses_sqlite_utils else ():
+        for call in sqlite_utils_calls.built_at_run_time(file):
+            shown = f"{' '.join(ast.unparse(call.func).split())}(..)"
+            not_checked[NotChecked(place_of(file, call), shown, sqlite_utils_calls.BUILDS_SQL)] = None
     used: set[tuple[str, int]] = set()
     for run in program.found:
         for way in _texts(run.ways):
@@ -200,11 +209,15 @@ def _merge(merged: dict[tuple[Text, Place], FoundStatement], found: FoundStateme
 
 
 def _loose(program: Program, file: SourceFile, used: set[tuple[str, int]]) -> Iterator[FoundStatement]:
-    """Texts in capitals that look like SQL, where no call was seen to run them; no docstrings."""
+    """Texts in capitals that look like SQL, where no call was seen to run them; no docstrings. In any letters where
+    they are given to a call whose name says that it asks."""
     evaluation = Evaluation(program, file, {})
     pending: list[ast.AST] = [file.tree]
+    asking: set[ast.AST] = set()
     while pending:
         node = pending.pop()
+        if isinstance(node, ast.Call) and last_name(node.func) in _ASKING:
+            asking.update(node.args[:1])
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
         built = isinstance(node, ast.JoinedStr | ast.BinOp | ast.Constant)
@@ -216,7 +229,8 @@ def _loose(program: Program, file: SourceFile, used: set[tuple[str, int]]) -> It
         except RecursionError:
             continue
         for way in ways:
-            if not isinstance(way, Text) or not _LOOKS_LIKE_SQL.match(sql_of(way)):
+            looks = _IN_ANY_LETTERS if node in asking else _IN_CAPITALS
+            if not isinstance(way, Text) or not looks.match(sql_of(way)):
                 continue
             if any((part.place.file, part.place.end_line) in used for part in way.literals):
                 continue

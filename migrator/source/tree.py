@@ -8,8 +8,9 @@ import os
 import stat
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from migrator.errors import RefusedError
@@ -38,30 +39,35 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder that was not read, and why."""
+    """A file or folder that was not read, and why.
+
+    `is_fault`: it should have been, and could not; another Python than this one may be able to.
+    """
 
     name: str
     why: str
+    is_fault: bool = False
 
 
-def read_tree(folder: Path) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]]:
+def read_tree(folder: Path, exclude: Collection[str] = ()) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]]:
     """Every Python file below `folder` that could be parsed, by name, and whatever was left out.
 
     Hidden folders, caches and virtual environments hold no source of the application and are passed over without a
     word. Tests make tables of their own; they are left out and named, like symbolic links (what they lead to is read
-    where it lies, or is outside) and files that are too large, no text or no Python.
+    where it lies, or is outside) and what one of the patterns `exclude` matches, as the path of a file or folder below
+    `folder` (docs.python.org/3/library/fnmatch.html). A file that is too large, no text or no Python is a fault.
     Raises RefusedError where `folder` is none, or holds no Python file to read.
     """
     if not folder.is_dir():
         raise RefusedError(f"{folder} is no folder", "give the folder of the application's source with --source")
     files: list[SourceFile] = []
     skipped: list[Skipped] = []
-    for path in _python_files(folder, skipped):
+    for path in _python_files(folder, exclude, skipped):
         name = path.relative_to(folder).as_posix()
         try:
             files.append(read_file(path, name))
         except UnreadableError as error:
-            skipped.append(Skipped(name, error.fault))
+            skipped.append(Skipped(name, error.fault, is_fault=True))
     if not files:
         left_out = f" (left out: {', '.join(s.name for s in skipped[:3])})" if skipped else ""
         raise RefusedError(f"{folder} holds no Python source{left_out}", "give the folder of the application's source")
@@ -86,8 +92,11 @@ def read_file(path: Path, name: str) -> SourceFile:
         tree = parsed(text)
     except OSError as error:
         raise UnreadableError(f"cannot be read ({error.strerror})") from error
-    except (SyntaxError, ValueError) as error:
-        # ValueError: bytes that are not of the file's encoding, or a NUL.
+    except SyntaxError as error:
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise UnreadableError(f"no Python source ({error.msg}{where})") from error
+    except ValueError as error:
+        # Bytes that are not of the file's encoding, or a NUL.
         raise UnreadableError(f"no Python source ({error})") from error
     except (RecursionError, MemoryError) as error:
         raise UnreadableError("nested too deeply for Python's own parser") from error
@@ -102,26 +111,36 @@ def parsed(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def _python_files(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
+def _python_files(folder: Path, exclude: Collection[str], skipped: list[Skipped]) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
-        skipped.append(Skipped(Path(error.filename).relative_to(folder).as_posix(), f"cannot be read ({error})"))
+        name = f"{below(Path(error.filename))}/"
+        skipped.append(Skipped(name, f"cannot be read ({error.strerror})", is_fault=True))
+
+    def below(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    def is_excluded(path: Path) -> bool:
+        return any(fnmatchcase(below(path), pattern.rstrip("/")) for pattern in exclude)
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
         here = Path(place)
         for name in sorted(folders):
             why = _no_source(here / name)
+            if why is None and is_excluded(here / name):
+                why = "excluded"
             if why is None:
                 continue
             folders.remove(name)
             if why:
-                skipped.append(Skipped(f"{(here / name).relative_to(folder).as_posix()}/", why))
+                skipped.append(Skipped(f"{below(here / name)}/", why))
         folders.sort()
         for name in sorted(files):
             if not name.endswith(".py"):
                 continue
             why = "a symbolic link" if (here / name).is_symlink() else _is_test(name)
+            why = why or ("excluded" if is_excluded(here / name) else None)
             if why:
-                skipped.append(Skipped((here / name).relative_to(folder).as_posix(), why))
+                skipped.append(Skipped(below(here / name), why))
             else:
                 yield here / name
 

@@ -114,10 +114,13 @@ class _McpSession:
             tasks.cancel_scope.cancel()
 
     async def _hear(self, stdout: IO[bytes], says: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
-        """Passes every message on and everything else over; keeps never more than one answer in memory."""
+        """Passes answers and questions on and everything else over; keeps never more than one answer in memory.
+
+        The package would log a notification, or a question, that it cannot read, with all that it holds.
+        """
         import anyio
         from mcp.shared.message import SessionMessage
-        from mcp.types import JSONRPCMessage
+        from mcp.types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, ServerRequest
 
         reader = asyncio.StreamReader(limit=LONGEST_ANSWER_BYTES)
         loop = asyncio.get_running_loop()
@@ -130,7 +133,10 @@ class _McpSession:
                         with suppress(ValueError):
                             line = await _line_of(reader)
                             message = JSONRPCMessage.model_validate_json(line[line.index(b"{") :])
-                            await says.send(SessionMessage(message))
+                            if isinstance(message.root, JSONRPCRequest):
+                                ServerRequest.model_validate(message.root.model_dump(by_alias=True, exclude_none=True))
+                            if not isinstance(message.root, JSONRPCNotification):
+                                await says.send(SessionMessage(message))
                 finally:
                     self._heard_all = True
 

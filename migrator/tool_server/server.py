@@ -140,13 +140,16 @@ class RunningServer:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The end of what it wrote for people: at most 20 lines, of 8 KiB.
+        """The end of what it wrote for people: at most 20 lines, of 8 KiB, as it wrote them.
 
         Of lines in a row that differ in digits alone, such as one for each request, only the last.
         """
         if self.ended():
             self._listener.join(_LAST_WORDS_S)
-        lines = bytes(self._said).decode(errors="replace").splitlines()
+        said = bytes(self._said)
+        # Of a line whose beginning is gone nobody can say what it quotes.
+        whole = said if len(said) < _KEPT_BYTES else said.partition(b"\n")[2]
+        lines = whole.decode(errors="replace").splitlines()
         kept = [list(alike)[-1] for _, alike in groupby(lines, lambda line: re.sub(r"\d+", "0", line))]
         return tuple(kept[-_KEPT_LINES:])
 

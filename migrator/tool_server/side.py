@@ -22,6 +22,7 @@ from migrator.tool_server.session import AnswerError, ListedTool, LostServerErro
 from migrator.tool_server.tool_schema import UnsatisfiableError, fitted, satisfying
 from migrator.tool_server.watch import Watch
 from migrator.tools import FAILED, PASSED, SKIPPED
+from migrator.without_values import without_values
 
 NOT_LISTED = "the server does not list it"
 _STARTS = 6
@@ -95,6 +96,7 @@ class CopyUnderServer:
         self._side = Side()
         self._todo: list[tuple[ServerCall, ListedTool]] | None = None
         self._until = time.monotonic() + deadlines.all_s
+        self._given: set[str] = set()
 
     def call_all(self) -> Side:
         """Calls every tool that the server lists; no program of the server is left afterwards, whatever it did."""
@@ -127,10 +129,10 @@ class CopyUnderServer:
             except (LostServerError, AnswerError) as error:
                 watch.refuse_others()
                 if self._todo is None:
-                    raise NotStartedError(_short(error)) from error
+                    raise NotStartedError(self._told(error)) from error
             finally:
                 if lost or not self._side.last_lines:
-                    self._side.last_lines = running.last_lines
+                    self._side.last_lines = tuple(map(self._told, running.last_lines))
                 self._side.findings = (*self._side.findings, *watch.findings)
 
     def _session(self, running: RunningServer) -> AbstractContextManager[Session]:
@@ -170,7 +172,7 @@ class CopyUnderServer:
             try:
                 outcome = self._measured(session, call, listed)
             except LostServerError as error:
-                outcome, lost = Outcome(FAILED, _short(error)), True
+                outcome, lost = Outcome(FAILED, self._told(error)), True
         self._side.outcomes[call.tool] = outcome
         return lost
 
@@ -201,28 +203,41 @@ class CopyUnderServer:
             with self._reading() as copy:
                 arguments = fitted(call.arguments(copy), listed.schema)
         except (sqlite3.Error, LookupError, TypeError, ValueError) as error:
-            return 0.0, _short(f"the copy has nothing to call it with: {error}")
+            return 0.0, self._told(f"the copy has nothing to call it with: {error}")
+        self._given.update(_texts_in(arguments))
         begun = time.perf_counter()
         try:
             answer = session.call(listed.name, arguments)
             took_ms = 1000 * (time.perf_counter() - begun)
-            return took_ms, _fault_in(answer) or self._fault_of_check(call, arguments, answer)
+            return took_ms, self._fault_in(answer) or self._fault_of_check(call, arguments, answer)
         except AnswerError as error:
-            return 1000 * (time.perf_counter() - begun), _short(error)
+            return 1000 * (time.perf_counter() - begun), self._told(error)
 
     def _fault_of_check(self, call: ServerCall, arguments: Arguments, answer: Answer) -> str | None:
         try:
             with self._reading() as copy:
                 call.check(copy, arguments, answer)
         except ProbeError as error:
-            return _short(error)
+            return self._told(error)
         except sqlite3.Error as error:
-            return f"the copy cannot be read after it ({error})"
+            return self._told(f"the copy cannot be read after it ({error})")
         except LookupError as error:
-            return f"its answer lacks {error}"
+            return self._told(f"its answer lacks {error}")
         except (AttributeError, TypeError, ValueError):
             return "its answer does not have the form that this tool answers in"
         return None
+
+    def _fault_in(self, answer: Answer) -> str | None:
+        """Why the tool itself says that it failed; a tool may answer an error beside a success."""
+        if answer.get("success") is False or answer.get("error"):
+            return self._told(answer.get("error") or "it says that it failed, and not why")
+        return None
+
+    def _told(self, said: object) -> str:
+        """What the server or an error said, as it may stand in reports and logs: without what stands in rows, on one
+        line, not longer than a report's table bears."""
+        line = " ".join(without_values(str(said), self._given).split())
+        return line if len(line) <= _LONGEST_FAULT else f"{line[:_LONGEST_FAULT]}.."
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -241,14 +256,13 @@ def _unknown(tool: ListedTool) -> ServerCall:
     return ServerCall(tool.name, lambda copy: dict(arguments), lambda copy, asked, answer: None)
 
 
-def _fault_in(answer: Answer) -> str | None:
-    """Why the tool itself says that it failed; a tool may answer an error beside a success."""
-    if answer.get("success") is False or answer.get("error"):
-        return _short(answer.get("error") or "it says that it failed, and not why")
-    return None
-
-
-def _short(text: object) -> str:
-    """On one line, not longer than a report's table bears."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= _LONGEST_FAULT else f"{line[:_LONGEST_FAULT]}.."
+def _texts_in(arguments: object) -> Iterator[str]:
+    """Every text in the arguments, however deeply it is nested."""
+    if isinstance(arguments, str):
+        yield arguments
+    elif isinstance(arguments, Mapping):
+        for value in arguments.values():
+            yield from _texts_in(value)
+    elif isinstance(arguments, list | tuple):
+        for value in arguments:
+            yield from _texts_in(value)

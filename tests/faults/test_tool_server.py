@@ -1,5 +1,6 @@
 """The application's tool server on copies before and after: each way in which a server goes wrong has its outcome."""
 
+import json
 import resource
 import shlex
 import shutil
@@ -289,6 +290,24 @@ def test_a_kept_write_lock_fails_the_tool_that_keeps_it_and_those_after_it(scrat
     assert outcomes(found) == with_outcome("failed", "add_todo", "complete_todo")
     assert reasons(found)["add_todo"] == "it says success, and Todos has no row of the id that it answers"
     assert reasons(found)["complete_todo"] == "database is locked"
+
+
+@pytest.mark.parametrize("over", [over_stdio, over_http])
+def test_what_stands_in_rows_is_neither_in_the_report_nor_in_a_log(scratch, mark, over, caplog):
+    with closing(sqlite3.connect(scratch.after)) as connection:
+        query = "SELECT id, content, role FROM ChatHistory ORDER BY id"
+        row_id, content, role = connection.execute(query).fetchone()
+    found = validated(scratch, over("tell_rows@after", mark))
+    told = reasons(found)
+    assert told["list_todos"].endswith(f"not to be read: ({row_id}, '..', '..')")
+    assert "validation error for dict[str,int] content" in told["search_todos"]
+    assert "input_value=.., input_type=str" in told["search_todos"]
+    assert told["get_chats_by_tool"].endswith("no message '..'")
+    assert "the server ended with code 3; it said: " in told["add_todo"]
+    assert "ERROR at [" in told["add_todo"]
+    assert any(line.startswith("INFO add_todo after '..'") for line in found.stderr["after"])
+    everything = f"{json.dumps(found.as_json())} {found.failure} {caplog.text}"
+    assert not any(word in everything for word in (content, content[:12], content[-12:], repr(role)))
 
 
 def test_noise_on_stdout_is_passed_over(scratch, mark):

@@ -376,3 +376,25 @@ def test_wrong_arguments_are_exit_code_1(unmigrated: Path, tmp_path: Path, argum
     assert (code, result["outcome"]) == (1, "error")
     assert result["error"].startswith(message)
     assert not (tmp_path / "x.sarif").exists()
+
+
+def test_a_file_that_cannot_be_read_is_not_called_clean_unless_it_is_excluded(migrated: Path, tmp_path: Path) -> None:
+    app = write(tmp_path / "app", {"app.py": "c.execute('SELECT title FROM Todos')", "vendor/old.py": "print 'old'"})
+    code, result = checked(migrated, tmp_path, "--source", str(app))
+    assert (code, result["outcome"], result["source"]["mismatches"], result["source"]["unread"]) == (2, "drift", 0, 1)
+    (skipped,) = result["source"]["skipped"]
+    assert (skipped["name"], skipped["unread"]) == ("vendor/old.py", True)
+    asked = ("--database", str(migrated), "--source", str(app))
+    code, stdout, _ = output_of("flows.check", tmp_path, *asked)
+    assert code == 2
+    assert stdout.splitlines()[0] == f"{migrated}: not all of the source could be read"
+    assert ": 0 mismatches, 1 not readable\n" in stdout.replace("\n              ", " ")
+    assert "could not be read: 1\n  vendor/old.py  no Python source (" in stdout
+    for pattern in ("vendor", "vendor/*", "*/old.py"):
+        code, result = checked(migrated, tmp_path, "--source", str(app), "--exclude", pattern)
+        assert (code, result["source"]["unread"], len(result["source"]["skipped"])) == (0, 0, 1)
+    code, stdout, _ = output_of("flows.check", tmp_path, *asked, "--exclude", "vendor")
+    assert (code, stdout.splitlines()[0]) == (0, f"{migrated}: clean")
+    assert "left out: 1\n  vendor/  excluded\n" in stdout
+    code, _, stderr = output_of("flows.check", tmp_path, "--database", str(migrated), "--exclude", "vendor")
+    assert code == 1 and "--exclude: it needs --source" in stderr

@@ -1,14 +1,17 @@
 """What a tool server may do wrong, by name: `FAULT[@SIDE]`, where SIDE is the copy (before, after) on which it does."""
 
 import itertools
+import json
 import os
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 
 from ltmc_tools import LEFT_OPEN, TOOLS, now, tool
+from pydantic import TypeAdapter
 
 CALLS = itertools.count(1)
 SLOW_CALLS = itertools.count(1)
@@ -93,6 +96,8 @@ def faulty(name: str, fault: str):
             sqlite3.connect(sys.argv[-1])
         if fault == "read_other" and name == "list_todos":
             Path(sys.argv[-1]).read_bytes()
+        if fault == "tell_rows":
+            tell_rows(name)
         if fault == "lock" and name == "add_todo":
             return add_todo_and_keep_the_lock(**kwargs)
         try:
@@ -102,6 +107,26 @@ def faulty(name: str, fault: str):
             return {"success": False, "error": str(error)}
 
     return call
+
+
+def tell_rows(name: str) -> None:
+    """Repeats what stands in a row, in each way in which an application does so."""
+    with closing(sqlite3.connect(os.environ["DB_PATH"])) as connection:
+        row = connection.execute("SELECT id, content, role FROM ChatHistory ORDER BY id").fetchone()
+    print(f"INFO {name} after {row[1]!r}", file=sys.stderr, flush=True)
+    # Neither is a message that the protocol knows; over HTTP it is noise.
+    for told in ({"method": "notifications/none"}, {"method": "none", "id": 7_000_000}):
+        print(json.dumps({"jsonrpc": "2.0", **told, "params": {"text": row[1]}}), flush=True)
+    match name:
+        case "list_todos":
+            raise ValueError(f"not to be read: {row}")
+        case "search_todos":
+            TypeAdapter(dict[str, int]).validate_python({"content": row[1]})
+        case "get_chats_by_tool":
+            raise LookupError(f"no message '{row[1]}'")
+        case "add_todo":
+            print(f"ERROR at {json.dumps(row)}", file=sys.stderr, flush=True)
+            os._exit(CRASH_CODE)
 
 
 def add_todo_and_keep_the_lock(title: str, description: str, priority: str) -> dict[str, object]:

@@ -41,12 +41,24 @@ def test_what_a_tool_writes_is_gone_again(database):
 
 
 @pytest.mark.parametrize("writes", [False, True])
-def test_a_tool_that_takes_too_long_is_neither_called_working_nor_failing(database, monkeypatch, writes):
-    monkeypatch.setattr(quick_check, "_DEADLINE_S", 0.01)
+def test_a_tool_that_takes_too_long_is_neither_called_working_nor_failing(database, writes):
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
     statement = f"INSERT INTO notes (body, mood) {endless.replace('SELECT x FROM', 'SELECT x, 1 FROM')}"
     slow = Probe("add_note", lambda connection: connection.execute(statement if writes else endless).fetchall())
     assert list(look_at_tools(staged(database, slow), "stage")) == [ToolState("add_note", "stage", TOO_SLOW)]
+
+
+def test_what_is_over_in_time_works_whatever_it_counts(database):
+    # Enough for SQLite to look at the clock.
+    some = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300) SELECT x FROM n"
+    counts = Probe("add_note", lambda connection: len(connection.execute(some).fetchall()))
+    assert list(look_at_tools(staged(database, counts), "stage")) == [ToolState("add_note", "stage", WORKS)]
+
+
+def test_what_fails_late_fails(database, monkeypatch):
+    monkeypatch.setattr(quick_check, "_DEADLINE_S", 0.0)
+    states = list(look_at_tools(staged(database, ADD_NOTE), "stage"))
+    assert states == [ToolState("add_note", "stage", FAILS, LACKS_STARS)]
 
 
 def test_a_report_keeps_the_first_state_of_each_tool_and_every_change():

@@ -130,4 +130,12 @@ def test_a_file_that_could_not_be_read_is_told(tmp_path):
     write(tmp_path, {"good.py": "x = 1", "bad.py": "def"})
     run = check_log(to_sarif(check_source(tmp_path, after()), "flows.check", tmp_path))
     (told,) = run["invocations"][0]["toolExecutionNotifications"]
-    assert told["level"] == "warning" and told["message"]["text"].startswith("bad.py was left out: ")
+    why = "no Python source (invalid syntax, line 1)"
+    assert (told["level"], told["message"]["text"]) == ("error", f"bad.py was left out: {why}")
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"], result["message"]["text"]) == ("not-read", "error", f"not read: {why}")
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "bad.py"
+    run = check_log(to_sarif(check_source(tmp_path, after(), exclude=["bad.py"]), "flows.check", tmp_path))
+    (told,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert (told["level"], told["message"]["text"]) == ("warning", "bad.py was left out: excluded")
+    assert run["results"] == []

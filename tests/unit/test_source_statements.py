@@ -345,8 +345,11 @@ def test_a_file_that_is_no_readable_source_is_named_and_the_others_are_read(tmp_
     result = found(tmp_path, "c.execute('SELECT 1')")
     assert [str(s) for s in result.statements] == ["SELECT 1"]
     (skipped,) = result.skipped
-    assert skipped.name == "bad.py"
+    assert (skipped.name, skipped.is_fault) == ("bad.py", True)
     assert skipped.why.startswith(why)
+    assert [(s.name, s.why, s.is_fault) for s in find_statements(tmp_path, ["bad.py"]).skipped] == [
+        ("bad.py", "excluded", False)
+    ]
 
 
 def test_nesting_that_is_too_deep_to_follow_is_said(tmp_path):
@@ -377,6 +380,32 @@ def test_what_is_no_source_of_the_application_is_left_out(tmp_path):
         ("test_a.py", "a test"),
         ("tests/", "tests"),
     ]
+    assert not any(s.is_fault for s in result.skipped)
+
+
+def test_what_is_excluded_is_named_and_not_read(tmp_path):
+    texts = dict.fromkeys(("a.py", "old/b.py", "old/deep/c.py", "pkg/old/d.py"), "c.execute('SELECT 1')")
+    write(tmp_path, texts)
+
+    def left(*patterns: str) -> tuple[list[str], list[str]]:
+        result = find_statements(tmp_path, patterns)
+        assert {s.why for s in result.skipped} <= {"excluded"}
+        return [f.name for f in result.files], [s.name for s in result.skipped]
+
+    assert left() == ([*texts], [])
+    assert left("old") == (["a.py", "pkg/old/d.py"], ["old/"])
+    assert left("old/") == left("old")
+    assert left("old/deep", "a.py") == (["old/b.py", "pkg/old/d.py"], ["a.py", "old/deep/"])
+    assert left("*/old") == (["a.py", "old/b.py", "old/deep/c.py"], ["pkg/old/"])
+    # A pattern is of the whole path.
+    assert left("b.py") == left("A.PY") == left()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path):
+    write(tmp_path, {"a.py": "", "closed/b.py": ""})
+    (tmp_path / "closed").chmod(0)
+    assert [(s.name, s.is_fault) for s in find_statements(tmp_path).skipped] == [("closed/", True)]
 
 
 def test_links_and_pipes_are_named_and_not_followed(tmp_path):
@@ -419,3 +448,56 @@ def test_a_folder_without_source_is_refused_with_what_was_left_out(tmp_path):
     write(tmp_path, {"tests/test_app.py": "", "broken.py": "def"})
     with pytest.raises(RefusedError, match=r"holds no Python source \(left out: tests/, broken\.py\); give"):
         find_statements(tmp_path)
+
+
+SQLITE_UTILS = """
+    import sqlite_utils
+    db = sqlite_utils.Database('x.db')
+    todos = db['Todos']
+    db['Todos'].insert({'title': 'a'})
+    self.database.table('Todos', pk='id').update(1, {'title': 'b'})
+    todos.delete(1)
+    anything.rows_where('title = ?', ['a'])
+    todos.upsert_all(rows)
+    settings['Todos'].update({'a': 1})
+    names.insert(0, 'a')
+    todos.count
+"""
+
+
+def test_calls_of_sqlite_utils_are_counted_because_nobody_sees_their_sql(tmp_path):
+    result = found(tmp_path, dedent(SQLITE_UTILS))
+    assert {n.why for n in result.not_checked} == {"sqlite-utils builds its SQL when it runs"}
+    assert [(n.place.line, n.shown) for n in result.not_checked] == [
+        (5, "db['Todos'].insert(..)"),
+        (6, "self.database.table('Todos', pk='id').update(..)"),
+        (7, "todos.delete(..)"),
+        (8, "anything.rows_where(..)"),
+        (9, "todos.upsert_all(..)"),
+    ]
+    assert result.statements == ()
+
+
+@pytest.mark.parametrize(
+    "imports", ["import sqlite_utils", "import sqlite_utils.db", "from sqlite_utils import Database"]
+)
+def test_sql_that_is_given_to_sqlite_utils_is_run_in_every_file_of_its_tree(tmp_path, imports):
+    write(tmp_path, {"base.py": f"{imports}\n"})
+    source = "def f(db, t):\n  db.query('select a from t')\n  db.execute_returning_dicts(sql='select b')\n  db.query(t)"
+    result = found(tmp_path, source)
+    assert [(str(s), s.is_run) for s in result.statements] == [("select a from t", True), ("select b", True)]
+    assert [(n.place.line, n.shown) for n in result.not_checked] == [(4, "t")]
+
+
+def test_sql_in_small_letters_is_no_prose_where_somebody_asks_with_it(tmp_path):
+    source = """
+        import sqlite_utilities
+        session.query('select a from t')
+        db.fetch_all(f'delete from {t}', 1)
+        session.query(Todo).rows_where('a')
+        print('select a line from the list')
+        log.query('the most recent', 'select a from t')
+    """
+    result = found(tmp_path, dedent(source))
+    assert [(str(s), s.is_run) for s in result.statements] == [("select a from t", False), ("delete from {t}", False)]
+    assert result.not_checked == ()

@@ -81,3 +81,13 @@ def test_a_request_for_a_server_that_cannot_be_started_is_no_request():
         MigrationRequest(tool_server="http://127.0.0.1:5050")
     assert MigrationRequest(tool_server=f"{sys.executable} s.py").tool_server == f"{sys.executable} s.py"
     assert MigrationRequest().tool_server is None
+
+
+def test_what_is_not_disposable_is_no_request_either(monkeypatch):
+    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", "localhost:6390")
+    server = f"{sys.executable} s.py"
+    with pytest.raises(ValidationError, match="LTMC_DISPOSABLE_REDIS=localhost:6390 is not where the application has"):
+        MigrationRequest(tool_server=server)
+    assert MigrationRequest().tool_server is None
+    monkeypatch.setenv("LTMC_DISPOSABLE_REDIS", "localhost:6382")
+    assert MigrationRequest(tool_server=server).tool_server == server

@@ -9,7 +9,8 @@ import pytest
 
 from migrator.authoring.generate import generate, write_migration
 from migrator.errors import RefusedError
-from migrator.migration import Change, DeclarationError, Migration, load_migrations
+from migrator.loading import load_migrations
+from migrator.migration import Change, DeclarationError, Migration
 from migrator.schema import Schema, SchemaObject
 from tests.unit.generating import generated, loaded, schema_of
 

@@ -11,8 +11,9 @@ from migrator.authoring.difference import compare_schemas
 from migrator.authoring.generate import generate, write_migration
 from migrator.authoring.lint import lint
 from migrator.connect import opened
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
-from migrator.migration import Answers, load_migrations
+from migrator.migration import Answers
 from migrator.planning import make_plan
 from migrator.preflight import preflight, read_state
 from tests.runs import PLENTY_MS, migrate

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
 from migrator.migration import (
     Answers,
@@ -16,7 +17,6 @@ from migrator.migration import (
     Mapped,
     Migration,
     Switch,
-    load_migrations,
 )
 
 DECLARED = "from migrator.migration import Change, Migration\nMIGRATION = Migration((Change({table!r}, {more}),))\n"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from migrator.ddl import canonical, folded, parse_create_table
 from migrator.errors import MigratorError
 from migrator.probes import Probe
+from migrator.schema import index_table
 
 UNMAPPED = "x'00'"
 """Stands in a checking projection for a value that no spelling covers; no application writes it as text."""
@@ -104,7 +105,7 @@ class Change:
     that keeps on the way back what the old one cannot. `mark` is SQL for an id that AUTOINCREMENT goes on above, in
     either direction: for ids that are given elsewhere too. `indexes` are made; `drops` go, and are made again on the
     way back: of a table that goes, all that it has.
-    Raises DeclarationError for values of columns that the texts do not have.
+    Raises DeclarationError for values of columns that the texts do not have, and for statements about another table.
     """
 
     table: str
@@ -128,6 +129,7 @@ class Change:
             raise DeclarationError(
                 f"the change of {self.table} has values or indexes for a table that goes", "declare its `after`"
             )
+        self._check_tables()
         self._check_columns(
             "after", self.after, [*self.identity, *self.values, *(back.of for back in self.back.values())]
         )
@@ -154,6 +156,27 @@ class Change:
     @property
     def ahead_table(self) -> str:
         return self.ahead or f"{self.table}_ahead"
+
+    def _check_tables(self) -> None:
+        """What is declared of one table must not be about another."""
+        for side, text in (("before", self.before), ("after", self.after)):
+            made = self.table if text is None else parse_create_table(text).name
+            if folded(made) != folded(self.table):
+                raise DeclarationError(
+                    f"the `{side}` of the change of {self.table} makes table {made}", "name one table in both"
+                )
+        for field_, given in (("indexes", self.indexes), ("drops", self.drops)):
+            for sql in given:
+                table = index_table(sql)
+                if table is None:
+                    raise DeclarationError(
+                        f"the change of {self.table} has {sql!r} among its `{field_}`", "give CREATE INDEX statements"
+                    )
+                if folded(table) != folded(self.table):
+                    raise DeclarationError(
+                        f"the change of {self.table} has an index of table {table} among its `{field_}`: {sql}",
+                        f"give {table} a change of its own",
+                    )
 
     def _check_columns(self, side: str, text: str | None, columns: Iterable[str]) -> None:
         if text is None:

@@ -141,14 +141,16 @@ _NOT_REACHED = "the migration would not lead there: see whether names stand in d
 def _left_over(now: Schema, desired: Schema, migration: Migration, refused: Set[str]) -> Iterator[Undecided]:
     """What still differs from the desired schema when the migration is carried out, and from the old one when it is
     undone; without the tables whose change was `refused`."""
-    reached, returned = there_and_back(now, migration) if migration.changes else (now, now)
+    # The proof has no virtual tables.
+    for item in compare_schemas(now, desired).others:
+        yield Undecided(item.text, _OTHERS_BY_HAND)
+    if not migration.changes:
+        return
+    reached, returned = there_and_back(now, migration)
     for table in compare_schemas(reached, desired).tables:
         if folded(table.table) not in refused:
             for item in table.items:
                 yield Undecided(item.text, _NOT_REACHED)
-    # The proof has no virtual tables.
-    for item in compare_schemas(now, desired).others:
-        yield Undecided(item.text, _OTHERS_BY_HAND)
     for table in compare_schemas(returned, now).tables:
         for item in table.items:
             yield Undecided(f"after the way back, {item.text}", _NOT_REACHED)

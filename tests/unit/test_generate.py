@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrator.authoring.generate import generate, write_migration
+from migrator.authoring.proof import there_and_back
 from migrator.errors import RefusedError
 from migrator.loading import load_migrations
 from migrator.migration import Change, DeclarationError, Migration
@@ -163,6 +164,20 @@ def test_what_no_migration_can_carry_is_said_and_the_rest_is_written(tmp_path, n
     assert [change.table for change in made.migration.changes] == ["t"]
     with pytest.raises(DeclarationError, match="migration 0001_made_up is not decided: "):
         loaded(made.text, tmp_path)
+
+
+def test_a_way_back_that_would_lead_elsewhere_is_told(monkeypatch):
+    def reached_and_returned(now, migration):
+        reached, _ = there_and_back(now, migration)
+        return reached, schema_of("CREATE TABLE t (a)", "CREATE INDEX i ON t (a)", "CREATE TABLE u (a)")
+
+    monkeypatch.setattr("migrator.authoring.generate.there_and_back", reached_and_returned)
+    made = generated(["CREATE TABLE t (a, b)", "CREATE TABLE u (a)"], ["CREATE TABLE t (a)", "CREATE TABLE u (a)"])
+    not_there = "the migration would not lead there: see whether names stand in double quotes where strings are meant"
+    assert [(open_.what, open_.way_out) for open_ in made.undecided] == [
+        ("after the way back, column b of t is new", not_there),
+        ("after the way back, index i of t goes", not_there),
+    ]
 
 
 def test_a_file_refuses_to_load_until_all_is_decided(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from migrator.candidate import create_indexes, drop_indexes, stage
 from migrator.check.status import look
-from migrator.errors import PromotionError, RefusedError, RehearsalError, VerificationError
+from migrator.errors import NotOnlineError, PromotionError, RefusedError, RehearsalError, VerificationError
 from migrator.inspection import inspect
 from migrator.migration import Behaviour, Change
 from migrator.one_transaction import in_one_transaction
@@ -222,6 +222,35 @@ def test_a_unique_column_that_sqlite_computes_is_no_reason_to_refuse(folder):
     changes = Change("t", table, table.replace("a,", "a, b,")), Change("t", indexes=(index,))
     migrate(path, application(*changes, probes=()))
     assert rows(path, "SELECT * FROM t") == [(1, 1, None, 2), (2, 2, None, 4)]
+
+
+QUALIFIED = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, CHECK (t.a > 0))"
+BY_B = "CREATE INDEX i ON t (b) WHERE t.a > 1"
+
+
+def test_a_table_whose_text_writes_its_own_name_before_a_column_may_still_change_its_indexes(folder):
+    path, app = folder / "live.db", application(Change("t", indexes=(BY_B,)), probes=())
+    run_sql(path, QUALIFIED, "INSERT INTO t VALUES (1, 2, 3)")
+    texts = "SELECT sql FROM sqlite_master WHERE tbl_name = 't'"
+    assert migrate(path, app).strategy == "one_transaction"
+    assert (rows(path, texts), rows(path, "SELECT * FROM t")) == ([(QUALIFIED,), (BY_B,)], [(1, 2, 3)])
+    migrate(path, app, to_version=0)
+    assert (rows(path, texts), rows(path, "SELECT * FROM t")) == ([(QUALIFIED,)], [(1, 2, 3)])
+
+
+def test_such_a_table_cannot_be_made_anew_beside_the_application_and_that_is_said(folder):
+    path = folder / "live.db"
+    run_sql(path, QUALIFIED, "INSERT INTO t VALUES (1, 2, 3)")
+    candidate = rehearsed(path, application(Change("t", indexes=(BY_B,)), probes=()))
+    before = holds(path)
+    with pytest.raises(NotOnlineError) as refused:
+        promote(candidate, 0.0)
+    assert str(refused.value) == (
+        "'CHECK (t.a > 0)' of table t names a column as t.column, which a rebuild of the table cannot keep; live "
+        "unchanged; allow a longer lock with --max-lock-ms at a quiet hour"
+    )
+    restored(path, candidate.inspection.backup.live)
+    assert holds(path) == before
 
 
 def test_changes_of_indexes_keep_nothing_and_need_no_names_of_tables_for_that(database):

@@ -224,6 +224,22 @@ def test_a_unique_column_that_sqlite_computes_is_no_reason_to_refuse(folder):
     assert rows(path, "SELECT * FROM t") == [(1, 1, None, 2), (2, 2, None, 4)]
 
 
+@pytest.mark.parametrize("max_lock_ms", WAYS)
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_the_name_of_an_index_that_goes_may_be_taken_by_another_tables(folder, rebuilt, max_lock_ms):
+    path, t, u = folder / "live.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "CREATE TABLE u (b)"
+    on_t, on_u = "CREATE INDEX i ON t (a)", "CREATE INDEX i ON u (b)"
+    run_sql(path, t, u, on_t, "INSERT INTO t VALUES (1, 2)", "INSERT INTO u VALUES (3)")
+    form = {"t": (t, t.replace("a)", "a, n)")), "u": (u, u.replace("b)", "b, n)"))} if rebuilt else {"t": (), "u": ()}
+    app = application(Change("t", *form["t"], drops=(on_t,)), Change("u", *form["u"], indexes=(on_u,)), probes=())
+    texts = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('t', 'u')"
+    migrate(path, app, max_lock_ms=max_lock_ms)
+    assert (rows(path, texts), rows(path, "PRAGMA integrity_check")) == ([(on_u,)], [("ok",)])
+    migrate(path, app, to_version=0, max_lock_ms=max_lock_ms)
+    assert (rows(path, texts), rows(path, "PRAGMA integrity_check")) == ([(on_t,)], [("ok",)])
+    assert (rows(path, "SELECT * FROM t"), rows(path, "SELECT * FROM u")) == ([(1, 2)], [(3,)])
+
+
 QUALIFIED = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, CHECK (t.a > 0))"
 BY_B = "CREATE INDEX i ON t (b) WHERE t.a > 1"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,25 +54,48 @@ def generate(
     empty = Migration((), version=len(earlier) + 1, name=name)
     taken = {folded(o.name) for schema in (now, desired) for o in schema.objects}
     taken |= {folded(own) for migration in earlier for own in migration.own_tables}
-    changes: list[Change] = []
-    undecided: list[Undecided] = []
-    refused: set[str] = set()
+    drafts: list[Change] = []
+    questions: dict[str, tuple[Undecided, ...]] = {}
+    refused: dict[str, RefusedError] = {}
     for table in difference.tables:
         try:
-            change, questions = _drafted(table, now, desired, _Names(taken, empty.version))
-            if change is not None:
-                there_and_back(now, replace(empty, changes=(change,)))
-                changes.append(change)
-            undecided += questions
+            change, questions[table.table] = _drafted(table, now, desired, _Names(taken, empty.version))
+            drafts += [change] if change is not None else []
         except RefusedError as error:
-            refused.add(folded(table.table))
-            what = f"table {table.table} cannot be changed so: {error.fault}"
-            undecided.append(Undecided(what, error.way_out or "leave it as it is"))
-    migration = replace(empty, changes=tuple(changes))
-    undecided += _left_over(now, desired, migration, refused)
+            refused[table.table] = error
+    migration, unproved = _proved(now, replace(empty, changes=tuple(drafts)))
+    refused |= unproved
+    questions |= {table: (_not_so(table, error),) for table, error in refused.items()}
+    undecided = [each for table in difference.tables for each in questions[table.table]]
+    undecided += _left_over(now, desired, migration, {*map(folded, refused)})
     said = [item.text for item in difference.items]
-    text = migration_text(migration, said, [str(open_) for open_ in undecided]) if changes else ""
+    text = migration_text(migration, said, [str(open_) for open_ in undecided]) if migration.changes else ""
     return Generated(difference, migration, tuple(undecided), text)
+
+
+def _not_so(table: str, error: RefusedError) -> Undecided:
+    return Undecided(f"table {table} cannot be changed so: {error.fault}", error.way_out or "leave it as it is")
+
+
+def _proved(now: Schema, migration: Migration) -> tuple[Migration, dict[str, RefusedError]]:
+    """The migration with the changes that can be carried out, and by table why the others cannot.
+
+    What cannot be done before the others is done after them: an index may get its name only where another table's goes.
+    """
+    with suppress(RefusedError):
+        there_and_back(now, migration)
+        return migration, {}
+    made, refused, waiting, tried = list[Change](), dict[str, RefusedError](), list(migration.changes), 0
+    while tried != len(waiting):
+        tried, refused = len(waiting), {}
+        for change in waiting:
+            try:
+                there_and_back(now, replace(migration, changes=(*made, change)))
+                made.append(change)
+            except RefusedError as error:
+                refused[change.table] = error
+        waiting = [change for change in waiting if change.table in refused]
+    return replace(migration, changes=tuple(made)), refused
 
 
 def write_migration(generated: Generated, folder: Path) -> Path:

@@ -269,6 +269,41 @@ def test_what_only_the_application_can_make_is_left_to_a_person():
     assert made.migration.changes == ()
 
 
+T, U = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)", "CREATE TABLE u (id INTEGER PRIMARY KEY, b TEXT)"
+
+
+@pytest.mark.parametrize(
+    ("now", "desired", "order"),
+    [
+        ([T, U, "CREATE INDEX i ON t (a)"], [T, U, "CREATE INDEX i ON u (b)"], ["t", "u"]),
+        ([U, T, "CREATE INDEX i ON t (a)"], [U, T, "CREATE INDEX i ON u (b)"], ["t", "u"]),
+        ([T, U, "CREATE INDEX i ON u (b)"], [T, "CREATE INDEX i ON t (a)"], ["u", "t"]),
+        ([T, "CREATE INDEX u ON t (a)"], [T, U], ["t", "u"]),
+        ([T, U], [T, "CREATE INDEX u ON t (a)"], ["u", "t"]),
+        (
+            [T, U, "CREATE TABLE v (c)", "CREATE INDEX i ON v (c)", "CREATE INDEX j ON u (b)"],
+            [T, U, "CREATE TABLE v (c)", "CREATE INDEX j ON t (a)", "CREATE INDEX i ON u (b)"],
+            ["v", "u", "t"],
+        ),
+    ],
+)
+def test_a_name_that_goes_over_to_another_table_is_given_up_first(now, desired, order):
+    made = generated(now, desired)
+    assert ([change.table for change in made.migration.changes], made.undecided) == (order, ())
+
+
+def test_names_that_two_tables_would_exchange_are_left_to_a_person():
+    made = generated(
+        [T, U, "CREATE TABLE v (c)", "CREATE INDEX i ON t (a)", "CREATE INDEX j ON u (b)"],
+        [T, U, "CREATE TABLE v (c, d)", "CREATE INDEX j ON t (a)", "CREATE INDEX i ON u (b)"],
+    )
+    assert [change.table for change in made.migration.changes] == ["v"]
+    assert [open_.what.partition(" already")[0] for open_ in made.undecided] == [
+        "table t cannot be changed so: index j",
+        "table u cannot be changed so: index i",
+    ]
+
+
 def test_a_table_that_goes_takes_no_trigger_with_it_unnoticed():
     trigger = "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END"
     made = generated(["CREATE TABLE t (a)", trigger], ["CREATE TABLE u (a)"])

@@ -203,6 +203,14 @@ PAIRS = {
     "an index changes": Pair(
         (NOTES, "CREATE INDEX i ON notes (body)"), NOTED, (NOTES, "CREATE UNIQUE INDEX i ON notes (body DESC)")
     ),
+    "an index gives its name to another table's": Pair(
+        (TAGS, NOTES, "CREATE INDEX i ON notes (body)"), (*NOTED, "INSERT INTO tags VALUES (5, 'x')"),
+        (TAGS, NOTES, "CREATE INDEX i ON tags (note)"),
+    ),
+    "an index gets the name of a table that goes, and a table that of an index": Pair(
+        (NOTES, TAGS, "CREATE INDEX more ON notes (place)"), (*NOTED, "INSERT INTO tags VALUES (5, 'x')"),
+        (NOTES, "CREATE INDEX tags ON notes (body)", "CREATE TABLE more (z)"),
+    ),
     "an indexed column goes, and one is renamed": Pair(
         (NOTES.replace("place", "n INTEGER, place"), "CREATE INDEX i ON notes (n, body)",
          "CREATE INDEX j ON notes (place)"),

@@ -153,7 +153,7 @@ def test_rows_that_a_pending_migration_changes_first_are_not_called_looked_at(ch
     (said,) = made(checkout)[1]["new"]["lint"]
     assert (said["severity"], said["code"], said["count"]) == ("warning", "not_looked_at", 3)
     assert said["message"] == (
-        "the rows of CodePatterns, TeamMembers, Todos were not looked at, because pending migrations change them first"
+        "the rows of CodePatterns, Todos, TeamMembers were not looked at, because pending migrations change them first"
     )
     assert said["way_out"] == "run --new on a migrated copy of the database"
 

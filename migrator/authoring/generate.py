@@ -117,9 +117,9 @@ def write_migration(generated: Generated, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Names:
-    """Names for the tables of originals, none of them `taken`."""
+    """Names for the tables of originals, none of them `taken`; no two tables lead to one name."""
 
-    taken: set[str]
+    taken: Set[str]
     version: int
 
     def other_than_default(self, table: str, suffix: str) -> str | None:
@@ -127,7 +127,6 @@ class _Names:
         tries = [f"{table}_{suffix}", f"{table}_{suffix}_{self.version:04d}"]
         tries += [f"{tries[1]}_{n}" for n in range(2, len(self.taken) + 3)]
         found = next(name for name in tries if folded(name) not in self.taken)
-        self.taken.add(folded(found))
         return None if found == tries[0] else found
 
 

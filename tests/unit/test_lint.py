@@ -351,6 +351,19 @@ def test_what_reads_a_column_that_goes_would_fail():
     ]
 
 
+def test_a_table_whose_parent_goes_would_fail():
+    child = "CREATE TABLE c (p UNIQUE REFERENCES p (id))"
+    found = _linted([P, child], [child], ())
+    assert found[0] == (
+        "error",
+        "breaks",
+        "the migration breaks table c (its foreign key leads to p, which is gone)",
+        1,
+    )
+    assert [code for _, code, _, _ in found[1:]] == ["foreign_key_to_no_key"]
+    assert _linted([P, child], ["CREATE TABLE c (p UNIQUE)"], ()) == []
+
+
 def test_a_computed_column_that_is_required_is_held_against_the_rows():
     after = [_table("a TEXT, b TEXT NOT NULL AS (nullif(a, '')) STORED")]
     rows = ("INSERT INTO t VALUES (1, 'x'), (2, ''), (3, NULL)",)

@@ -38,7 +38,7 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     ):
         _check_others(connection, backup, plan)
         schema = read_state(connection, backup.live.application).schema
-        broken = [*broken_objects(original, before, connection, schema), *_orphaned(connection, before, schema)]
+        broken = [*broken_objects(original, before, connection, schema), *orphaned(connection, before, schema)]
         if broken:
             raise RehearsalError(
                 f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
@@ -60,7 +60,7 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     return schema
 
 
-def _orphaned(connection: sqlite3.Connection, before: Schema, schema: Schema) -> Iterator[str]:
+def orphaned(connection: sqlite3.Connection, before: Schema, schema: Schema) -> Iterator[str]:
     """The tables with a foreign key to one that goes: where the application enforces it, their writes would fail."""
     for table in schema.tables:
         parents = connection.execute('SELECT DISTINCT "table" FROM pragma_foreign_key_list(?)', (table,))

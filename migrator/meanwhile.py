@@ -18,7 +18,7 @@ def refuse_changed(plan: Plan, expected: State, now: State) -> None:
     if not (named or read or own):
         return
     was, is_ = _by_key(expected.schema), _by_key(now.schema)
-    needed = _touched(plan) | _read(plan, expected.schema)
+    needed = _touched(plan) | what_is_read(plan, expected.schema)
     gone = [was[key] for key in sorted((named | read) - is_.keys()) if key in needed]
     if gone:
         # All else that changed went or was renamed with it.
@@ -55,7 +55,7 @@ def _changed_around(plan: Plan, was: Schema, is_: Schema) -> set[_Key]:
 
 def _changed_reads(plan: Plan, was: Schema, is_: Schema) -> set[_Key]:
     before, after = _by_key(was), _by_key(is_)
-    read = _read(plan, was)
+    read = what_is_read(plan, was)
     return {key for key in read if key not in after or after[key].canonical != before[key].canonical}
 
 
@@ -63,8 +63,9 @@ def _touched(plan: Plan) -> set[_Key]:
     return {("table", folded(table)) for table in plan.touched}
 
 
-def _read(plan: Plan, schema: Schema) -> set[_Key]:
-    """The tables and views that a statement of the plan names, and those that such a view names."""
+def what_is_read(plan: Plan, schema: Schema) -> set[tuple[str, str]]:
+    """The tables and views, as kind and folded name, that a statement of the plan names, and those that such a view
+    names."""
     there = {key: found for key, found in _by_key(schema).items() if found.kind in ("table", "view")}
     adopted = {word for table in plan.adopted for word in words(table.differing)}
     read = {key for key, found in there.items() if plan.names(found.name) or key[1] in adopted}

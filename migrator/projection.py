@@ -10,10 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
-from migrator.ddl import folded, quote, tokens
+from migrator.ddl import folded, quote
 from migrator.migration import UNMAPPED, Answers, Mapped, Value, value_sql
+from migrator.pieces import (
+    again_of,
+    default_of,
+    left_of,
+    new_of,
+    reads_rows,
+    same_of,
+    select,
+    unlike,
+    unlike_as_text,
+    was_of,
+)
 from migrator.schema import OWN_PREFIX, Column, Unique
 
 
@@ -45,7 +56,7 @@ class Projection:
     @property
     def taken(self) -> str | None:
         """A column that is called what the statements call something else; None where there is none."""
-        given = (name(c.name) for name in (_was, _again, _left, _same, _new) for c in self.known)
+        given = (name(c.name) for name in (was_of, again_of, left_of, same_of, new_of) for c in self.known)
         taken = set(map(folded, (quote("_mig_there"), *given)))
         return next((c.name for c in self.known if folded(quote(c.name)) in taken), None)
 
@@ -53,14 +64,14 @@ class Projection:
     def source(self) -> str:
         """SELECT of every known column of every row."""
         hidden = [f"{k} AS {quote(k)}" for k in self._hidden_key]
-        return _select([*hidden, *map(quote, self.present), *self._lacking(self.present)], quote(self.table))
+        return select([*hidden, *map(quote, self.present), *self._lacking(self.present)], quote(self.table))
 
     @property
     def is_local(self) -> bool:
         """Whether each projected row comes from one row alone, so that rows can be projected a few at a time."""
         given = (*self.values.values(), *self.opposite.values())
         texts = [*(value_sql(value, "", self.answers, "") for value in given), self.where, self.opposite_where]
-        return not any(_reads_rows(text) for text in texts if text)
+        return not any(reads_rows(text) for text in texts if text)
 
     @property
     def concerned(self) -> str:
@@ -77,15 +88,15 @@ class Projection:
         `only` is a condition on the table's rows ("": all of them).
         """
         values = [f"{self._value(c, self.values, self.where, unmapped)} AS {quote(c)}" for c in self.target]
-        was = [f"{self._now(c)} AS {_was(c)}" for c in self._remembered]
+        was = [f"{self._now(c)} AS {was_of(c)}" for c in self._remembered]
         source = f"{self.source} WHERE {only}" if only else self.source
-        projected = _select([*map(quote, self._hidden_key), *values, *was], f"({source})")
+        projected = select([*map(quote, self._hidden_key), *values, *was], f"({source})")
         return self._with_kept(projected) if self._given_back else projected
 
     def copy_into(self, shadow: str, only: str = "", verb: str = "INSERT") -> str:
         """INSERT of every projected row; rowids stay."""
         listed = [*map(quote, self._hidden_key), *map(quote, self.target)]
-        return f"{verb} INTO {quote(shadow)} ({', '.join(listed)}) {_select(listed, f'({self.sql(only=only)})')}"
+        return f"{verb} INTO {quote(shadow)} ({', '.join(listed)}) {select(listed, f'({self.sql(only=only)})')}"
 
     def put_from(self, shadow: str) -> tuple[str, str]:
         """Statements that put the rows of `shadow` in the place of those with the same keys.
@@ -106,7 +117,7 @@ class Projection:
         """
         join = " AND ".join(f"t.{quote(k)} = p.{quote(k)}" for k in self.key)
         differ = " OR ".join(
-            (_differ_as_text if c in self.text else _differ)(f"p.{quote(c)}", f"t.{quote(c)}") for c in self.target
+            (unlike_as_text if c in self.text else unlike)(f"p.{quote(c)}", f"t.{quote(c)}") for c in self.target
         )
         return (
             f"SELECT count(*) FROM ({self.sql(unmapped, only)}) AS p LEFT JOIN {quote(table)} AS t ON {join} "
@@ -123,15 +134,15 @@ class Projection:
             return ""
         types = {c.name: c.type for c in self.known}
         key = [f"{quote(k)} {types.get(k, 'INTEGER')}" for k in self.key]
-        columns = [*key, *map(quote, self._changing), *map(_left, self._left_behind), *map(_same, self.identity)]
+        columns = [*key, *map(quote, self._changing), *map(left_of, self._left_behind), *map(same_of, self.identity)]
         return f"CREATE TABLE {quote(writes)} ({', '.join(columns)}, PRIMARY KEY ({', '.join(map(quote, self.key))}))"
 
     def originals_into(self, writes: str, only: str = "") -> str:
         """INSERT of key and old values of the rows of which the way back would make something else than they were."""
         columns = [
             *map(quote, (*self.key, *self._changing)),
-            *map(_left, self._left_behind),
-            *map(_same, self.identity),
+            *map(left_of, self._left_behind),
+            *map(same_of, self.identity),
         ]
         return f"INSERT INTO {quote(writes)} ({', '.join(columns)}) {self._originals(only)}"
 
@@ -141,13 +152,17 @@ class Projection:
 
     def _originals(self, only: str) -> str:
         again = [
-            f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in self._changing
+            f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {again_of(c)}" for c in self._changing
         ]
-        rows = _select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
-        differ = " OR ".join(_differ(_was(c), _again(c)) for c in self._changing)
-        listed = [*map(quote, self.key), *map(_was, self._changing), *map(quote, (*self._left_behind, *self.identity))]
-        compared = _select(["*", *again], f"({rows})")
-        return f"{_select(listed, f'({compared})')} WHERE {differ}"
+        rows = select(["*", *self._lacking(self.target)], f"({self.sql(only=only)})")
+        differ = " OR ".join(unlike(was_of(c), again_of(c)) for c in self._changing)
+        listed = [
+            *map(quote, self.key),
+            *map(was_of, self._changing),
+            *map(quote, (*self._left_behind, *self.identity)),
+        ]
+        compared = select(["*", *again], f"({rows})")
+        return f"{select(listed, f'({compared})')} WHERE {differ}"
 
     def fill(self) -> str:
         """UPDATE of the columns that the table lacked and that do not stay empty; '' where there are none."""
@@ -166,8 +181,8 @@ class Projection:
         return tuple(
             (
                 column,
-                f"SELECT {_was(column)}, count(*) FROM {rows} WHERE {quote(column)} = {UNMAPPED} "
-                f"GROUP BY {_was(column)}, typeof({_was(column)})",
+                f"SELECT {was_of(column)}, count(*) FROM {rows} WHERE {quote(column)} = {UNMAPPED} "
+                f"GROUP BY {was_of(column)}, typeof({was_of(column)})",
             )
             for column in self._mapped
         )
@@ -201,38 +216,38 @@ class Projection:
         hidden = [f"v.{quote(k)} AS {quote(k)}" for k in self._hidden_key]
         laid_over = [f"{'k' if c in given else 'v'}.{quote(c)} AS {quote(c)}" for c in self.target]
         lacking = [
-            f"k.{quote(c.name)} AS {quote(c.name)}" if c.name in self.kept else _default(c)
+            f"k.{quote(c.name)} AS {quote(c.name)}" if c.name in self.kept else default_of(c)
             for c in self.known
             if c.name not in self.target
         ]
-        new = [f"v.{quote(c)} AS {_new(c)}" for c in given]
-        was = [f"v.{_was(c)} AS {_was(c)}" for c in self._remembered]
+        new = [f"v.{quote(c)} AS {new_of(c)}" for c in given]
+        was = [f"v.{was_of(c)} AS {was_of(c)}" for c in self._remembered]
         left = [
             f"k.{name}"
-            for name in dict.fromkeys(_left(s) for c in given for s in self._sources(c))
+            for name in dict.fromkeys(left_of(s) for c in given for s in self._sources(c))
             if name in kept_left
         ]
         same = [
-            f"NOT ({_differ(f'k.{_same(c)}', f'v.{quote(c)}')})" for c in self.identity if f"_same_{c}" in self.kept
+            f"NOT ({unlike(f'k.{same_of(c)}', f'v.{quote(c)}')})" for c in self.identity if f"_same_{c}" in self.kept
         ]
         there = f"{' AND '.join([f'k.{quote(self.key[0])} IS NOT NULL', *same])} AS _mig_there"
         join = " AND ".join(f"k.{quote(k)} = v.{quote(k)}" for k in self.key)
         joined = f"({projected}) AS v LEFT JOIN {quote(self.reads)} AS k ON {join}"
-        rows = _select([*hidden, *laid_over, *lacking, *new, *was, *left, there], joined)
+        rows = select([*hidden, *laid_over, *lacking, *new, *was, *left, there], joined)
         sources = dict.fromkeys(source for c in given for source in self._sources(c))
-        again = [f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {_again(c)}" for c in sources]
+        again = [f"{self._value(c, self.opposite, self.opposite_where, UNMAPPED)} AS {again_of(c)}" for c in sources]
         values = [self._given_or_new(c) if c in given else quote(c) for c in self.target]
-        listed = [*map(quote, self._hidden_key), *values, *map(_was, self._remembered)]
-        return _select(listed, f"({_select(['*', *again], f'({rows})')})")
+        listed = [*map(quote, self._hidden_key), *values, *map(was_of, self._remembered)]
+        return select(listed, f"({select(['*', *again], f'({rows})')})")
 
     def _given_or_new(self, column: str) -> str:
         same = "".join(f" AND ({self._untouched(s)})" for s in self._sources(column))
-        return f"CASE WHEN _mig_there{same} THEN {quote(column)} ELSE {_new(column)} END AS {quote(column)}"
+        return f"CASE WHEN _mig_there{same} THEN {quote(column)} ELSE {new_of(column)} END AS {quote(column)}"
 
     def _untouched(self, source: str) -> str:
         """Whether a source column holds what the row laid over converts to, or what the way back left there."""
-        converted = f"NOT ({_differ(_again(source), _was(source))})"
-        left = f" OR NOT ({_differ(_left(source), _was(source))})" if f"_left_{source}" in self.kept else ""
+        converted = f"NOT ({unlike(again_of(source), was_of(source))})"
+        left = f" OR NOT ({unlike(left_of(source), was_of(source))})" if f"_left_{source}" in self.kept else ""
         return converted + left
 
     def _sources(self, column: str) -> tuple[str, ...]:
@@ -280,53 +295,4 @@ class Projection:
 
     def _lacking(self, there: Iterable[str]) -> list[str]:
         """The known columns that are not `there`, as their defaults."""
-        return [_default(c) for c in self.known if c.name not in there]
-
-
-def _reads_rows(sql: str) -> bool:
-    """Whether an expression reads other rows: by a SELECT, a window or `IN table` (sqlite.org/lang_expr.html)."""
-    found = list(tokens(sql))
-    return any(t.keyword in ("select", "over") for t in found) or any(
-        t.keyword == "in" and after.text != "(" for t, after in pairwise(found)
-    )
-
-
-def _select(columns: Iterable[str], source: str) -> str:
-    return f"SELECT {', '.join(columns)} FROM {source}"
-
-
-def _default(column: Column) -> str:
-    return f"{column.default or 'NULL'} AS {quote(column.name)}"
-
-
-def _was(column: str) -> str:
-    return quote(f"_was_{column}")
-
-
-def _again(column: str) -> str:
-    return quote(f"_again_{column}")
-
-
-def _left(column: str) -> str:
-    return quote(f"_left_{column}")
-
-
-def _same(column: str) -> str:
-    return quote(f"_same_{column}")
-
-
-def _new(column: str) -> str:
-    return quote(f"_new_{column}")
-
-
-def _differ(left: str, right: str) -> str:
-    """Whether two values differ in type or bytes; no collation and no numeric equality hides a difference."""
-    return f"typeof({left}) <> typeof({right}) OR {left} IS NOT {right} COLLATE BINARY"
-
-
-def _differ_as_text(left: str, right: str) -> str:
-    """`_differ` where one of both cannot be a number: only numbers of two types are equal to each other.
-
-    The + takes the columns' affinities away, so that nothing is converted (sqlite.org/datatype3.html, section 4.2).
-    """
-    return f"+{left} IS NOT +{right} COLLATE BINARY"
+        return [default_of(c) for c in self.known if c.name not in there]

@@ -11,6 +11,7 @@ from migrator.ddl import folded, quote
 from migrator.errors import RehearsalError
 from migrator.files import create_private, make_directory
 from migrator.ledger import LEDGER_TABLES
+from migrator.meanwhile import what_is_read
 from migrator.online import promote_online
 from migrator.pace import Pace
 from migrator.plan import Plan
@@ -41,8 +42,8 @@ def rehearse_online(candidate: Candidate) -> None:
 
 
 def _schema_alone(backup: Backup, plan: Plan) -> Path:
-    """A database with the migrated tables, what names them, the tables that their values are read from, and this tool's
-    own tables; of rows only the ledger's."""
+    """A database with the migrated tables, what names them, the tables and views that their values are read from, and
+    this tool's own tables; of rows only the ledger's."""
     path = backup.scratch / _NAME
     make_directory(backup.scratch, backup.live.database)
     path.unlink(missing_ok=True)
@@ -50,7 +51,7 @@ def _schema_alone(backup: Backup, plan: Plan) -> Path:
     schema = backup.live.state.schema
     naming = schema.naming(plan.touched)
     tables = {folded(o.table) for o in schema.objects if o.canonical in naming}
-    tables |= {folded(table) for table in schema.tables if plan.names(table)}
+    tables |= {name for _, name in what_is_read(plan, schema)}
     wanted = [o for o in schema.objects if folded(o.table) in tables or o.canonical in naming]
     with opened(backup.path, read_only=True) as source, opened(path) as target:
         set_pragma(target, "synchronous", 0)

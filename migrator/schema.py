@@ -230,6 +230,15 @@ def index_name(sql: str) -> str:
     return found[on - 1].name or unquoted(found[on - 1].text)
 
 
+def index_table(sql: str) -> str | None:
+    """The table in a CREATE INDEX statement; None where it is another statement."""
+    found = list(tokens(sql))
+    on = next((i for i, token in enumerate(found) if token.keyword == "on"), len(found))
+    if not is_index(sql) or len(found) < on + 2:
+        return None
+    return found[on + 1].name or unquoted(found[on + 1].text)
+
+
 def is_index(sql: str) -> bool:
     """Whether a CREATE statement makes an index."""
     return "index" in [token.keyword for token in islice(tokens(sql), 3)]

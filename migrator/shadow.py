@@ -9,11 +9,12 @@ from dataclasses import replace
 from migrator.changelog import ChangeLog
 from migrator.connect import pragma
 from migrator.ddl import quote
-from migrator.errors import PromotionError, RehearsalError
+from migrator.errors import NotOnlineError, PromotionError, RehearsalError
 from migrator.inspection import name_what_does_not_fit
 from migrator.migration import UNMAPPED
 from migrator.plan import TablePlan
 from migrator.swap import originals_name
+from migrator.target import own_name_in
 
 Key = tuple[object, ...]
 Parameters = dict[str, object]
@@ -24,12 +25,15 @@ def staged(plans: Sequence[TablePlan]) -> tuple[TablePlan, ...]:
     before. The last one's becomes the table, the others go.
 
     One SELECT over all of them would not be the rehearsed one: what compares by a column's type and collation in a
-    table may compare in another way there.
+    table may compare in another way there. Raises NotOnlineError where an index is all that changes of a table whose
+    text cannot be that of another one.
     """
     found: list[TablePlan] = []
     for number, plan in enumerate(plans, 1):
         if plan.projection is None or plan.target is None:
             raise ValueError(f"table {plan.table} is not rebuilt by migration {plan.version:04d}")
+        if (fault := own_name_in(plan.target)) is not None:
+            raise NotOnlineError(f"{fault}; live unchanged", "allow a longer lock with --max-lock-ms at a quiet hour")
         projection = replace(plan.projection, table=found[-1].shadow) if found else plan.projection
         moved = replace(plan, stage=number if number < len(plans) else 0, projection=projection)
         found.append(

@@ -102,8 +102,9 @@ def _write_schema(connection: sqlite3.Connection, plan: TablePlan, old: str, tex
     held = dict(connection.execute(query, ("index", old)).fetchall())
     ((_, old_sql),) = connection.execute(query, ("table", old)).fetchall()
     with rebuild.writing_schema(connection) as write:
-        for name in wanted.keys() & held.keys():
-            write("index", name, old_name(name), _renamed(held[name], old_name(name), old))
+        for name, sql in held.items():
+            # Also one that goes: another table may get an index of its name.
+            write("index", name, old_name(name), _renamed(sql, old_name(name), old))
         for name, sql in wanted.items():
             write("index", _own(name), name, sql)
         write("table", plan.table, plan.table, text)

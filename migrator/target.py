@@ -88,17 +88,17 @@ def _names(token: Token, table: str) -> bool:
     return token.name is not None and folded(token.name) == folded(table)
 
 
-def _refuse_own_name(table: TableText) -> None:
-    """Raises RefusedError where the text writes a column with the table's own name before it: the shadow table has
-    another name, and the rename at the end would leave that one in the text."""
+def own_name_in(table: TableText) -> str | None:
+    """What is wrong where the text writes a column with the table's own name before it: the shadow table has another
+    name, and the rename at the end would leave that one in the text. None where it does not."""
     for definition in table.definitions:
         found = list(tokens(definition.text))
         if any(_names(name, table.name) and dot.text == "." for name, dot in pairwise(found)):
-            raise RefusedError(
+            return (
                 f"{definition.text.strip()!r} of table {table.name} names a column as {table.name}.column, which a "
-                "rebuild of the table cannot keep",
-                f"make the table again without {table.name!r} and the dot before its columns",
+                "rebuild of the table cannot keep"
             )
+    return None
 
 
 def refuse_dropped_columns(what: str, sql: str, present: TableText, target: TableText) -> None:
@@ -114,9 +114,13 @@ def refuse_dropped_columns(what: str, sql: str, present: TableText, target: Tabl
 def kept_objects(directed: Directed, schema: Schema, present: TableText, target: TableText) -> Iterator[SchemaObject]:
     """The indexes and triggers that the table has and keeps; none waits for a column that goes.
 
-    Raises RefusedError where one does, and where the table's text cannot be that of a table with another name.
+    Raises RefusedError where one does, and where the text of a table that is made anew cannot be that of a table with
+    another name.
     """
-    _refuse_own_name(target)
+    fault = None if directed.only_indexes else own_name_in(target)
+    if fault is not None:
+        way_out = f"make the table again without {target.name!r} and the dot before its columns"
+        raise RefusedError(fault, way_out)
     dropped = {canonical(sql) for sql in directed.drops}
     for found in schema.on_table(directed.table, "index", "trigger"):
         if canonical(found.sql) in dropped:

@@ -10,10 +10,10 @@ from migrator.verification import Verified
 from tasks.artifacts import ProgressArtifact
 from tasks.cancellation import raise_if_cancelled
 from tasks.record import current_report, progress
-from tasks.step import step
+from tasks.step import its_rows, step
 
 
-@step("promote", retries_on_lock=True, counts_rows=True)
+@step("promote", retries_on_lock=True, counts_rows=its_rows)
 def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) -> Promoted:
     """`performance` is the proof that the gate was passed; it also draws the edge in the run's graph."""
     raise_if_cancelled(at_once=True)

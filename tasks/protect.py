@@ -16,7 +16,7 @@ from migrator.inspection import Inspection
 from migrator.preflight import Live
 from migrator.restoration import Recovered
 from tasks.record import current_report, progress
-from tasks.step import step
+from tasks.step import its_rows, step
 
 
 @step("recover {database}", retries_on_lock=True, cancellable=False)
@@ -29,7 +29,7 @@ def preflight(database: Path, application: Application, options: dict[str, Any])
     return preflights.preflight(database, application, **options)
 
 
-@step("back up {live.database}", retries_on_lock=True, counts_rows=True)
+@step("back up {live.database}", retries_on_lock=True, counts_rows=its_rows)
 def back_up(live: Live, max_lock_ms: float) -> Backup:
     backup = current_report.get().backup = backups.back_up(live, progress("back_up"), max_lock_ms=max_lock_ms)
     return backup

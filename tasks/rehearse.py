@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from loguru import logger
 
 from migrator import candidate as candidates
@@ -22,6 +25,12 @@ def after_step(name: str, candidate: Candidate) -> None:
         )
 
 
+def _more_rows(rebuilt: Candidate, given: Mapping[str, Any]) -> int:
+    """The rows of this table alone: a candidate counts those of every step so far."""
+    before: Candidate = given["candidate"]
+    return rebuilt.rows - before.rows
+
+
 @step("stage the candidate", after=after_step)
 def stage(inspection: Inspection) -> Candidate:
     return candidates.stage(inspection, progress("stage"))
@@ -37,7 +46,7 @@ def convert_data(candidate: Candidate, table: TablePlan) -> Candidate:
     return candidates.convert_data(candidate, table)
 
 
-@step("rebuild table {table.table}", counts_rows=True, after=after_step)
+@step("rebuild table {table.table}", counts_rows=_more_rows, after=after_step)
 def rebuild_table(candidate: Candidate, table: TablePlan) -> Candidate:
     return candidates.rebuild_table(candidate, table)
 

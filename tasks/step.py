@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -45,12 +45,13 @@ def step(
     retries_on_lock: bool = False,
     timeout_s: float | None = None,
     cancellable: bool = True,
-    counts_rows: bool = False,
+    counts_rows: Callable[[Any, Mapping[str, Any]], int] | None = None,
     after: Callable[[str, Any], None] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A step named `name` (a format string over its arguments).
 
-    Afterwards the run's report has the step with its seconds, what it found and, where it `counts_rows`, its rows.
+    Afterwards the run's report has the step with its seconds, what it found and, where something `counts_rows` by its
+    result and arguments, its rows.
     With `retries_on_lock` a try that met a lock is made again, at most three times; any other error counts at once.
     A cancelled flow run ends before a `cancellable` step begins. `after` is called with the step's name and result.
     """
@@ -64,8 +65,9 @@ def step(
             moved(0, 0)
             result = function(*args, **kwargs)
             moved(1, 1)
-            named = name.format(**signature.bind(*args, **kwargs).arguments)
-            _note(named, time.perf_counter() - started, result, result.rows if counts_rows else None)  # type: ignore[attr-defined]
+            given = signature.bind(*args, **kwargs).arguments
+            named, seconds = name.format(**given), time.perf_counter() - started
+            _note(named, seconds, result, None if counts_rows is None else counts_rows(result, given))
             if after is not None:
                 after(named, result)
             return result
@@ -96,6 +98,11 @@ def step(
         return call
 
     return decorate
+
+
+def its_rows(result: Any, given: Mapping[str, Any]) -> int:
+    """The rows that the result of a step says by itself."""
+    return int(result.rows)
 
 
 def _shallow(argument: Any) -> Any:

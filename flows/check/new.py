@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def _linted(made: Generated, status: Status, application: Application, max_lock_
     pending = frozenset(map(folded, status.plan.touched)) if status.plan is not None else frozenset()
     first = [change.table for change in made.migration.changes if folded(change.table) in pending]
     rest = replace(made.migration, changes=tuple(c for c in made.migration.changes if c.table not in first))
-    found = [_not_looked_at(table) for table in first]
+    found = [_not_looked_at(first)] if first else []
     if rest.changes:
         with opened(status.database, read_only=True) as connection:
             connection.execute("BEGIN")
@@ -68,10 +68,11 @@ def _linted(made: Generated, status: Status, application: Application, max_lock_
     return tuple(found)
 
 
-def _not_looked_at(table: str) -> Lint:
+def _not_looked_at(tables: Sequence[str]) -> Lint:
     return Lint(
         "warning",
         "not_looked_at",
-        f"the rows of {table} were not looked at, because a pending migration changes them first",
+        f"the rows of {', '.join(tables)} were not looked at, because pending migrations change them first",
         "run --new on a migrated copy of the database",
+        len(tables),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,25 +54,48 @@ def generate(
     empty = Migration((), version=len(earlier) + 1, name=name)
     taken = {folded(o.name) for schema in (now, desired) for o in schema.objects}
     taken |= {folded(own) for migration in earlier for own in migration.own_tables}
-    changes: list[Change] = []
-    undecided: list[Undecided] = []
-    refused: set[str] = set()
+    drafts: list[Change] = []
+    questions: dict[str, tuple[Undecided, ...]] = {}
+    refused: dict[str, RefusedError] = {}
     for table in difference.tables:
         try:
-            change, questions = _drafted(table, now, desired, _Names(taken, empty.version))
-            if change is not None:
-                there_and_back(now, replace(empty, changes=(change,)))
-                changes.append(change)
-            undecided += questions
+            change, questions[table.table] = _drafted(table, now, desired, _Names(taken, empty.version))
+            drafts += [change] if change is not None else []
         except RefusedError as error:
-            refused.add(folded(table.table))
-            what = f"table {table.table} cannot be changed so: {error.fault}"
-            undecided.append(Undecided(what, error.way_out or "leave it as it is"))
-    migration = replace(empty, changes=tuple(changes))
-    undecided += _left_over(now, desired, migration, refused)
+            refused[table.table] = error
+    migration, unproved = _proved(now, replace(empty, changes=tuple(drafts)))
+    refused |= unproved
+    questions |= {table: (_not_so(table, error),) for table, error in refused.items()}
+    undecided = [each for table in difference.tables for each in questions[table.table]]
+    undecided += _left_over(now, desired, migration, {*map(folded, refused)})
     said = [item.text for item in difference.items]
-    text = migration_text(migration, said, [str(open_) for open_ in undecided]) if changes else ""
+    text = migration_text(migration, said, [str(open_) for open_ in undecided]) if migration.changes else ""
     return Generated(difference, migration, tuple(undecided), text)
+
+
+def _not_so(table: str, error: RefusedError) -> Undecided:
+    return Undecided(f"table {table} cannot be changed so: {error.fault}", error.way_out or "leave it as it is")
+
+
+def _proved(now: Schema, migration: Migration) -> tuple[Migration, dict[str, RefusedError]]:
+    """The migration with the changes that can be carried out, and by table why the others cannot.
+
+    What cannot be done before the others is done after them: an index may get its name only where another table's goes.
+    """
+    with suppress(RefusedError):
+        there_and_back(now, migration)
+        return migration, {}
+    made, refused, waiting, tried = list[Change](), dict[str, RefusedError](), list(migration.changes), 0
+    while tried != len(waiting):
+        tried, refused = len(waiting), {}
+        for change in waiting:
+            try:
+                there_and_back(now, replace(migration, changes=(*made, change)))
+                made.append(change)
+            except RefusedError as error:
+                refused[change.table] = error
+        waiting = [change for change in waiting if change.table in refused]
+    return replace(migration, changes=tuple(made)), refused
 
 
 def write_migration(generated: Generated, folder: Path) -> Path:
@@ -93,9 +117,9 @@ def write_migration(generated: Generated, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Names:
-    """Names for the tables of originals, none of them `taken`."""
+    """Names for the tables of originals, none of them `taken`; no two tables lead to one name."""
 
-    taken: set[str]
+    taken: Set[str]
     version: int
 
     def other_than_default(self, table: str, suffix: str) -> str | None:
@@ -103,7 +127,6 @@ class _Names:
         tries = [f"{table}_{suffix}", f"{table}_{suffix}_{self.version:04d}"]
         tries += [f"{tries[1]}_{n}" for n in range(2, len(self.taken) + 3)]
         found = next(name for name in tries if folded(name) not in self.taken)
-        self.taken.add(folded(found))
         return None if found == tries[0] else found
 
 
@@ -141,14 +164,16 @@ _NOT_REACHED = "the migration would not lead there: see whether names stand in d
 def _left_over(now: Schema, desired: Schema, migration: Migration, refused: Set[str]) -> Iterator[Undecided]:
     """What still differs from the desired schema when the migration is carried out, and from the old one when it is
     undone; without the tables whose change was `refused`."""
-    reached, returned = there_and_back(now, migration) if migration.changes else (now, now)
+    # The proof has no virtual tables.
+    for item in compare_schemas(now, desired).others:
+        yield Undecided(item.text, _OTHERS_BY_HAND)
+    if not migration.changes:
+        return
+    reached, returned = there_and_back(now, migration)
     for table in compare_schemas(reached, desired).tables:
         if folded(table.table) not in refused:
             for item in table.items:
                 yield Undecided(item.text, _NOT_REACHED)
-    # The proof has no virtual tables.
-    for item in compare_schemas(now, desired).others:
-        yield Undecided(item.text, _OTHERS_BY_HAND)
     for table in compare_schemas(returned, now).tables:
         for item in table.items:
             yield Undecided(f"after the way back, {item.text}", _NOT_REACHED)

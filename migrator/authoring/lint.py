@@ -15,6 +15,7 @@ from migrator.authoring.lint_schema import foreign_keys, twin_indexes
 from migrator.authoring.proof import in_memory
 from migrator.backup import MAX_LOCK_MS
 from migrator.changelog import change_log
+from migrator.comparison import orphaned
 from migrator.connect import Connection, count_rows
 from migrator.ddl import TableText, folded, quote, words
 from migrator.errors import NotOnlineError
@@ -155,9 +156,10 @@ def _of_tables(table: TablePlan, present: TableText, target: TableText) -> Itera
 
 
 def _of_readers(state: State, plan: Plan, after: Connection) -> Iterator[Lint]:
-    """Views and triggers that the rehearsal would find broken."""
+    """Views, triggers and child tables that the rehearsal would find broken."""
     with closing(in_memory(state.schema)) as now:
-        for broken in sorted(broken_objects(now, state.schema, after, plan.after.schema)):
+        broken_ones = broken_objects(now, state.schema, after, plan.after.schema)
+        for broken in sorted([*broken_ones, *orphaned(after, state.schema, plan.after.schema)]):
             yield Lint("error", "breaks", f"the migration breaks {broken}", "change or drop it before the migration")
 
 

@@ -14,7 +14,7 @@ from migrator.authoring.proof import in_memory
 from migrator.ddl import TableText, canonical, folded, quote, words
 from migrator.plan import TablePlan
 from migrator.projection import Projection
-from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, shape_of, unique_index
+from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, rowid_name, shape_of, unique_index
 
 Misfit = tuple[Literal["error", "warning", "note"], str, str, str, int]
 """Severity, code, message, way out, how many."""
@@ -148,8 +148,11 @@ def _broken(
     stored = [column for column in projection.target if folded(column) in columns]
     connection.execute(f"CREATE TEMP TABLE {OWN_PREFIX}values ({', '.join(columns.values())})")
     try:
-        listed = ", ".join(map(quote, stored))
-        connection.execute(f"INSERT INTO {_VALUES} ({listed}) SELECT {listed} FROM ({projection.sql()})")
+        # A condition may name the rowid, by a name that no column has.
+        rowid = None if target.without_rowid else rowid_name(target.columns)
+        into = ", ".join([*([rowid] if rowid else []), *map(quote, stored)])
+        taken = ", ".join(map(quote, [*([projection.key[0]] if rowid else []), *stored]))
+        connection.execute(f"INSERT INTO {_VALUES} ({into}) SELECT {taken} FROM ({projection.sql()})")
         for constraint in constraints:
             count = connection.execute(constraint.count).fetchone()[0]
             kind = "values that stand in several rows" if constraint.code == "unique" else "rows"

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from migrator.application import Application
+from migrator.loading import load_migrations
 from migrator.ltmc.demo import make_demo
 from migrator.ltmc.probes import CATALOGUE
 from migrator.ltmc.tool_calls import SERVER_TOOLS
-from migrator.migration import load_migrations
 
 LTMC = Application(
     name="ltmc",

@@ -148,9 +148,14 @@ def test_a_lock_that_is_too_long_is_told(checkout: Path) -> None:
 
 def test_rows_that_a_pending_migration_changes_first_are_not_called_looked_at(checkout: Path) -> None:
     desire(checkout, "CodePatterns", ("    tags TEXT,\n", ""))
-    lint = made(checkout)[1]["new"]["lint"]
-    assert [(f["severity"], f["code"]) for f in lint] == [("warning", "not_looked_at")]
-    assert lint[0]["message"].startswith("the rows of CodePatterns were not looked at")
+    desire(checkout, "Todos", ("title TEXT NOT NULL", "title TEXT"))
+    desire(checkout, "TeamMembers", ("name TEXT NOT NULL", "name TEXT NOT NULL, born TEXT"))
+    (said,) = made(checkout)[1]["new"]["lint"]
+    assert (said["severity"], said["code"], said["count"]) == ("warning", "not_looked_at", 3)
+    assert said["message"] == (
+        "the rows of CodePatterns, Todos, TeamMembers were not looked at, because pending migrations change them first"
+    )
+    assert said["way_out"] == "run --new on a migrated copy of the database"
 
 
 def test_what_is_undecided_is_exit_code_2_and_keeps_every_command_from_running(checkout: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from migrator import ltmc
 from migrator.errors import RehearsalError
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
-from migrator.migration import load_migrations
 from tests.pipeline.runs import NEWEST, PLENTY_MS
 from tests.pipeline.test_versions import WAYS, hashed, to
 from tests.runs import rows, run_sql

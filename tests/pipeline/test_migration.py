@@ -115,6 +115,19 @@ def test_the_report_names_the_steps_as_prefect_does(migrated: tuple[Path, Ended]
     assert [step.name for step in ended.report.steps] == [r.name for r in ended.task_runs()]
 
 
+def test_each_rebuilt_table_is_told_with_its_own_rows(migrated: tuple[Path, Ended]) -> None:
+    _, ended = migrated
+    rebuilt = {step.name: step.rows or 0 for step in ended.report.steps if step.name.startswith("rebuild table")}
+    assert {name: rows for name, rows in rebuilt.items() if rows} == {
+        "rebuild table CodePatterns": 100,
+        "rebuild table Todos": 10,
+        "rebuild table VectorIdSequence": 1,
+        "rebuild table ChatHistory": 1,
+    }
+    assert ended.report.promoted is not None
+    assert sum(rebuilt.values()) == ended.report.promoted.rows
+
+
 def test_the_graph_shows_what_waits_for_what(migrated: tuple[Path, Ended], graph: dict[str, set[str]]) -> None:
     database, _ = migrated
     chain = [

@@ -18,8 +18,9 @@ from migrator import ltmc, promotion
 from migrator.connect import opened
 from migrator.content import read_contents
 from migrator.errors import RefusedError, ValidationError
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
-from migrator.migration import Change, Migration, load_migrations
+from migrator.migration import Change, Migration
 from migrator.preflight import read_state
 from tests.pipeline.programs import output_of
 from tests.pipeline.runs import NEWEST, PLENTY_MS, REAL, beside

@@ -8,7 +8,8 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.authoring.generate import Generated, generate
 from migrator.ddl import canonical, folded, parse_create_table, quote
-from migrator.migration import Migration, load_migrations
+from migrator.loading import load_migrations
+from migrator.migration import Migration
 from migrator.schema import Schema, columns_of, read_schema, rowid_name
 from tests.unit.migrating import database
 

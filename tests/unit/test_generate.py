@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from migrator.authoring.generate import generate, write_migration
+from migrator.authoring.proof import there_and_back
 from migrator.errors import RefusedError
-from migrator.migration import Change, DeclarationError, Migration, load_migrations
+from migrator.loading import load_migrations
+from migrator.migration import Change, DeclarationError, Migration
 from migrator.schema import Schema, SchemaObject
 from tests.unit.generating import generated, loaded, schema_of
 
@@ -164,6 +166,20 @@ def test_what_no_migration_can_carry_is_said_and_the_rest_is_written(tmp_path, n
         loaded(made.text, tmp_path)
 
 
+def test_a_way_back_that_would_lead_elsewhere_is_told(monkeypatch):
+    def reached_and_returned(now, migration):
+        reached, _ = there_and_back(now, migration)
+        return reached, schema_of("CREATE TABLE t (a)", "CREATE INDEX i ON t (a)", "CREATE TABLE u (a)")
+
+    monkeypatch.setattr("migrator.authoring.generate.there_and_back", reached_and_returned)
+    made = generated(["CREATE TABLE t (a, b)", "CREATE TABLE u (a)"], ["CREATE TABLE t (a)", "CREATE TABLE u (a)"])
+    not_there = "the migration would not lead there: see whether names stand in double quotes where strings are meant"
+    assert [(open_.what, open_.way_out) for open_ in made.undecided] == [
+        ("after the way back, column b of t is new", not_there),
+        ("after the way back, index i of t goes", not_there),
+    ]
+
+
 def test_a_file_refuses_to_load_until_all_is_decided(tmp_path):
     made = generated(
         ["CREATE TABLE t (id INTEGER PRIMARY KEY, old TEXT NOT NULL)"],
@@ -251,6 +267,41 @@ def test_what_only_the_application_can_make_is_left_to_a_person():
         "application may bring a function or a collation that this program has not"
     ]
     assert made.migration.changes == ()
+
+
+T, U = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)", "CREATE TABLE u (id INTEGER PRIMARY KEY, b TEXT)"
+
+
+@pytest.mark.parametrize(
+    ("now", "desired", "order"),
+    [
+        ([T, U, "CREATE INDEX i ON t (a)"], [T, U, "CREATE INDEX i ON u (b)"], ["t", "u"]),
+        ([U, T, "CREATE INDEX i ON t (a)"], [U, T, "CREATE INDEX i ON u (b)"], ["t", "u"]),
+        ([T, U, "CREATE INDEX i ON u (b)"], [T, "CREATE INDEX i ON t (a)"], ["u", "t"]),
+        ([T, "CREATE INDEX u ON t (a)"], [T, U], ["t", "u"]),
+        ([T, U], [T, "CREATE INDEX u ON t (a)"], ["u", "t"]),
+        (
+            [T, U, "CREATE TABLE v (c)", "CREATE INDEX i ON v (c)", "CREATE INDEX j ON u (b)"],
+            [T, U, "CREATE TABLE v (c)", "CREATE INDEX j ON t (a)", "CREATE INDEX i ON u (b)"],
+            ["v", "u", "t"],
+        ),
+    ],
+)
+def test_a_name_that_goes_over_to_another_table_is_given_up_first(now, desired, order):
+    made = generated(now, desired)
+    assert ([change.table for change in made.migration.changes], made.undecided) == (order, ())
+
+
+def test_names_that_two_tables_would_exchange_are_left_to_a_person():
+    made = generated(
+        [T, U, "CREATE TABLE v (c)", "CREATE INDEX i ON t (a)", "CREATE INDEX j ON u (b)"],
+        [T, U, "CREATE TABLE v (c, d)", "CREATE INDEX j ON t (a)", "CREATE INDEX i ON u (b)"],
+    )
+    assert [change.table for change in made.migration.changes] == ["v"]
+    assert [open_.what.partition(" already")[0] for open_ in made.undecided] == [
+        "table t cannot be changed so: index j",
+        "table u cannot be changed so: index i",
+    ]
 
 
 def test_a_table_that_goes_takes_no_trigger_with_it_unnoticed():

@@ -11,8 +11,9 @@ from migrator.authoring.difference import compare_schemas
 from migrator.authoring.generate import generate, write_migration
 from migrator.authoring.lint import lint
 from migrator.connect import opened
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
-from migrator.migration import Answers, load_migrations
+from migrator.migration import Answers
 from migrator.planning import make_plan
 from migrator.preflight import preflight, read_state
 from tests.runs import PLENTY_MS, migrate
@@ -201,6 +202,14 @@ PAIRS = {
     "an index goes": Pair((NOTES, "CREATE INDEX i ON notes (body)"), NOTED, (NOTES,)),
     "an index changes": Pair(
         (NOTES, "CREATE INDEX i ON notes (body)"), NOTED, (NOTES, "CREATE UNIQUE INDEX i ON notes (body DESC)")
+    ),
+    "an index gives its name to another table's": Pair(
+        (TAGS, NOTES, "CREATE INDEX i ON notes (body)"), (*NOTED, "INSERT INTO tags VALUES (5, 'x')"),
+        (TAGS, NOTES, "CREATE INDEX i ON tags (note)"),
+    ),
+    "an index gets the name of a table that goes, and a table that of an index": Pair(
+        (NOTES, TAGS, "CREATE INDEX more ON notes (place)"), (*NOTED, "INSERT INTO tags VALUES (5, 'x')"),
+        (NOTES, "CREATE INDEX tags ON notes (body)", "CREATE TABLE more (z)"),
     ),
     "an indexed column goes, and one is renamed": Pair(
         (NOTES.replace("place", "n INTEGER, place"), "CREATE INDEX i ON notes (n, body)",

@@ -69,6 +69,36 @@ def test_what_the_rows_do_not_fit_is_counted(listed, expected):
     assert _linted([T], [_table(listed)]) == expected
 
 
+@pytest.mark.parametrize(
+    ("now", "desired"),
+    [
+        ("t (a)", "t (a, CHECK (rowid < 40))"),
+        ("t (a)", "t (a, b, CHECK (b IS NULL AND oid < 40))"),
+        ("t (a, id INTEGER PRIMARY KEY)", "t (a, id INTEGER PRIMARY KEY, CHECK (_rowid_ < 40))"),
+        ("t (a, rowid)", "t (a, rowid, CHECK (oid < 40))"),
+        ("t (a, oid INTEGER PRIMARY KEY)", "t (a, oid INTEGER PRIMARY KEY, CHECK (rowid < 40))"),
+        ("t (a, id TEXT PRIMARY KEY)", "t (a, id TEXT PRIMARY KEY, CHECK (_ROWID_ < 40))"),
+    ],
+)
+def test_a_check_that_names_the_rowid_is_held_against_the_rowids(now, desired):
+    rows = ("INSERT INTO t (_rowid_, a) VALUES (-7, 'x'), (39, 'x'), (40, 'x'), (1000000000000, 'x')",)
+    found = _linted([f"CREATE TABLE {now}"], [f"CREATE TABLE {desired}"], rows)
+    assert [(severity, code, count) for severity, code, _, count in found] == [("error", "check", 2)]
+    everywhere = f"CREATE TABLE {desired.replace('<', '<>').replace('40', '41')}"
+    assert _linted([f"CREATE TABLE {now}"], [everywhere], rows) == []
+
+
+def test_a_table_whose_columns_hide_its_rowid_is_held_against_its_constraints_all_the_same():
+    now, desired = (
+        "t (rowid, oid, _rowid_ INTEGER PRIMARY KEY)",
+        "t (rowid CHECK (rowid), oid, _rowid_ INTEGER PRIMARY KEY)",
+    )
+    found = _linted(
+        [f"CREATE TABLE {now}"], [f"CREATE TABLE {desired}"], ("INSERT INTO t VALUES (0, 1, 2), (3, 0, 0)",)
+    )
+    assert [(severity, code, count) for severity, code, _, count in found] == [("error", "check", 1)]
+
+
 def test_a_column_that_another_is_made_of_does_not_go():
     assert _linted([T], [_table("c TEXT, b TEXT")], renames={"t.a": "t.c"}) == []
 
@@ -319,6 +349,19 @@ def test_what_reads_a_column_that_goes_would_fail():
         ("error", "breaks", "the migration breaks trigger tr (no such column: b)", 1),
         ("error", "breaks", "the migration breaks view v (no such column: b)", 1),
     ]
+
+
+def test_a_table_whose_parent_goes_would_fail():
+    child = "CREATE TABLE c (p UNIQUE REFERENCES p (id))"
+    found = _linted([P, child], [child], ())
+    assert found[0] == (
+        "error",
+        "breaks",
+        "the migration breaks table c (its foreign key leads to p, which is gone)",
+        1,
+    )
+    assert [code for _, code, _, _ in found[1:]] == ["foreign_key_to_no_key"]
+    assert _linted([P, child], ["CREATE TABLE c (p UNIQUE)"], ()) == []
 
 
 def test_a_computed_column_that_is_required_is_held_against_the_rows():

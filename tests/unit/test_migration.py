@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator.loading import load_migrations
 from migrator.ltmc import LTMC
 from migrator.migration import (
     Answers,
@@ -16,7 +17,6 @@ from migrator.migration import (
     Mapped,
     Migration,
     Switch,
-    load_migrations,
 )
 
 DECLARED = "from migrator.migration import Change, Migration\nMIGRATION = Migration((Change({table!r}, {more}),))\n"
@@ -145,6 +145,66 @@ def test_a_change_of_indexes_keeps_no_values_and_shares_no_table_for_them(tmp_pa
     write(tmp_path, "m0001_a.py", more="values={'a': '1'}")
     write(tmp_path, "m0002_b.py", more="indexes=('CREATE INDEX i ON t (a)',)")
     assert [m.own_tables for m in load_migrations(tmp_path)] == [{"t_legacy", "t_ahead"}, set()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            "indexes=('CREATE INDEX i ON u (a)',)",
+            "the change of t has an index of table u among its `indexes`: CREATE INDEX i ON u (a); give u a change of "
+            "its own",
+        ),
+        (
+            "indexes=('CREATE INDEX i ON t (a)', 'CREATE UNIQUE INDEX IF NOT EXISTS main.j ON[U](a)')",
+            "the change of t has an index of table U among its `indexes`: CREATE UNIQUE INDEX IF NOT EXISTS main.j "
+            "ON[U](a); give U a change of its own",
+        ),
+        (
+            "drops=('CREATE INDEX i ON u (a)',)",
+            "the change of t has an index of table u among its `drops`: CREATE INDEX i ON u (a); give u a change of "
+            "its own",
+        ),
+        (
+            "drops=('DROP INDEX i',)",
+            "the change of t has 'DROP INDEX i' among its `drops`; give CREATE INDEX statements",
+        ),
+        (
+            "indexes=('CREATE VIEW i AS SELECT 1 ON t',)",
+            "the change of t has 'CREATE VIEW i AS SELECT 1 ON t' among its `indexes`; give CREATE INDEX statements",
+        ),
+        (
+            "indexes=('CREATE INDEX i ON',)",
+            "the change of t has 'CREATE INDEX i ON' among its `indexes`; give CREATE INDEX statements",
+        ),
+        (
+            "after='CREATE TABLE u (a)'",
+            "the `after` of the change of t makes table u; name one table in both",
+        ),
+        (
+            "before='CREATE TABLE t (a)', after='CREATE TABLE tt (a)'",
+            "the `after` of the change of t makes table tt; name one table in both",
+        ),
+        (
+            "before='CREATE TABLE \"t \" (a)', after='CREATE TABLE t (a)'",
+            "the `before` of the change of t makes table t ; name one table in both",
+        ),
+    ],
+)
+def test_a_statement_about_another_table_than_its_changes_is_refused_with_file_change_and_way_out(
+    tmp_path, fields, said
+):
+    write(tmp_path, "m0001_a.py", more=fields)
+    with pytest.raises(DeclarationError) as refused:
+        load_migrations(tmp_path)
+    assert str(refused.value) == f"migration file m0001_a.py:2: {said}"
+
+
+def test_a_table_may_be_spelled_in_any_way_that_sqlite_takes_for_its_own(tmp_path):
+    indexes = ("create unique index if not exists main.[on] on 'T' (a)", 'CREATE INDEX "i on u" ON t(a);')
+    texts = "before='CREATE TABLE \"T\" (a)', after='create table if not exists main.[t] (a, b)'"
+    write(tmp_path, "m0001_a.py", more=f"{texts}, indexes={indexes!r}")
+    assert load_migrations(tmp_path)[0].changes[0].indexes == indexes
 
 
 TEXT = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)"

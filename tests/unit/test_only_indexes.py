@@ -10,7 +10,7 @@ import pytest
 
 from migrator.candidate import create_indexes, drop_indexes, stage
 from migrator.check.status import look
-from migrator.errors import PromotionError, RefusedError, RehearsalError, VerificationError
+from migrator.errors import NotOnlineError, PromotionError, RefusedError, RehearsalError, VerificationError
 from migrator.inspection import inspect
 from migrator.migration import Behaviour, Change
 from migrator.one_transaction import in_one_transaction
@@ -170,12 +170,10 @@ def test_a_unique_index_that_rows_break_is_refused_at_inspection_with_their_coun
     assert stored(database) == before
 
 
-def test_the_option_that_keeps_the_lowest_id_is_named_only_where_a_column_by_itself_must_be_unique(database):
-    said = str(refusal(database, application(Change("notes", indexes=(UNIQUE["a column"][0],)))))
-    assert said.endswith("; make them differ, or keep the lowest id's with --null-duplicate-moods where it exists")
-    assert str(refusal(database, application(Change("notes", indexes=(UNIQUE["several"][0],))))).endswith(
-        "; make them differ"
-    )
+@pytest.mark.parametrize("kind", UNIQUE)
+def test_no_option_is_offered_that_the_migration_does_not_have(database, kind):
+    run_sql(database, "UPDATE notes SET place = 'PLACE 1', body = 'note 99 too' WHERE id IN (3, 98)")
+    assert refusal(database, application(Change("notes", indexes=(UNIQUE[kind][0],)))).way_out == "make them differ"
 
 
 def test_nulls_and_rows_outside_of_its_condition_do_not_count_for_a_unique_index(database):
@@ -224,6 +222,51 @@ def test_a_unique_column_that_sqlite_computes_is_no_reason_to_refuse(folder):
     changes = Change("t", table, table.replace("a,", "a, b,")), Change("t", indexes=(index,))
     migrate(path, application(*changes, probes=()))
     assert rows(path, "SELECT * FROM t") == [(1, 1, None, 2), (2, 2, None, 4)]
+
+
+@pytest.mark.parametrize("max_lock_ms", WAYS)
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_the_name_of_an_index_that_goes_may_be_taken_by_another_tables(folder, rebuilt, max_lock_ms):
+    path, t, u = folder / "live.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "CREATE TABLE u (b)"
+    on_t, on_u = "CREATE INDEX i ON t (a)", "CREATE INDEX i ON u (b)"
+    run_sql(path, t, u, on_t, "INSERT INTO t VALUES (1, 2)", "INSERT INTO u VALUES (3)")
+    form = {"t": (t, t.replace("a)", "a, n)")), "u": (u, u.replace("b)", "b, n)"))} if rebuilt else {"t": (), "u": ()}
+    app = application(Change("t", *form["t"], drops=(on_t,)), Change("u", *form["u"], indexes=(on_u,)), probes=())
+    texts = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('t', 'u')"
+    migrate(path, app, max_lock_ms=max_lock_ms)
+    assert (rows(path, texts), rows(path, "PRAGMA integrity_check")) == ([(on_u,)], [("ok",)])
+    migrate(path, app, to_version=0, max_lock_ms=max_lock_ms)
+    assert (rows(path, texts), rows(path, "PRAGMA integrity_check")) == ([(on_t,)], [("ok",)])
+    assert (rows(path, "SELECT * FROM t"), rows(path, "SELECT * FROM u")) == ([(1, 2)], [(3,)])
+
+
+QUALIFIED = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, CHECK (t.a > 0))"
+BY_B = "CREATE INDEX i ON t (b) WHERE t.a > 1"
+
+
+def test_a_table_whose_text_writes_its_own_name_before_a_column_may_still_change_its_indexes(folder):
+    path, app = folder / "live.db", application(Change("t", indexes=(BY_B,)), probes=())
+    run_sql(path, QUALIFIED, "INSERT INTO t VALUES (1, 2, 3)")
+    texts = "SELECT sql FROM sqlite_master WHERE tbl_name = 't'"
+    assert migrate(path, app).strategy == "one_transaction"
+    assert (rows(path, texts), rows(path, "SELECT * FROM t")) == ([(QUALIFIED,), (BY_B,)], [(1, 2, 3)])
+    migrate(path, app, to_version=0)
+    assert (rows(path, texts), rows(path, "SELECT * FROM t")) == ([(QUALIFIED,)], [(1, 2, 3)])
+
+
+def test_such_a_table_cannot_be_made_anew_beside_the_application_and_that_is_said(folder):
+    path = folder / "live.db"
+    run_sql(path, QUALIFIED, "INSERT INTO t VALUES (1, 2, 3)")
+    candidate = rehearsed(path, application(Change("t", indexes=(BY_B,)), probes=()))
+    before = holds(path)
+    with pytest.raises(NotOnlineError) as refused:
+        promote(candidate, 0.0)
+    assert str(refused.value) == (
+        "'CHECK (t.a > 0)' of table t names a column as t.column, which a rebuild of the table cannot keep; live "
+        "unchanged; allow a longer lock with --max-lock-ms at a quiet hour"
+    )
+    restored(path, candidate.inspection.backup.live)
+    assert holds(path) == before
 
 
 def test_changes_of_indexes_keep_nothing_and_need_no_names_of_tables_for_that(database):

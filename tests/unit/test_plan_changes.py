@@ -51,6 +51,21 @@ def test_three_kinds_of_change_go_forth_and_back(carry_out):
     assert tables(connection) == {"tasks", "chat", "other"}
 
 
+@pytest.mark.parametrize(("reverse", "name"), [(False, "tasks_legacy"), (False, "chat_legacy"), (True, "steps_ahead")])
+def test_a_table_that_somebody_made_under_a_name_for_what_is_put_aside_is_refused_and_stays(reverse, name):
+    connection = made_up()
+    forward(connection, MADE_UP)
+    if not reverse:
+        back(connection, MADE_UP)
+    connection.execute(f"CREATE TABLE {name} (id, mine)")
+    table = name.partition("_")[0]
+    with pytest.raises(RefusedError) as refused:
+        plan_for(connection, [MADE_UP], reverse=reverse)
+    assert str(refused.value) == (
+        f"table {name} already exists, and the migration of {table} would keep values under that name; rename it"
+    )
+
+
 def test_a_repaired_row_that_changed_since_is_not_spoilt_again():
     connection = made_up()
     forward(connection, MADE_UP)

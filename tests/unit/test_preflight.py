@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import RefusedError
+from migrator.migration import Switch
 from migrator.preflight import preflight
 from tests.children import as_nobody, holding, in_child
 from tests.notes import NOTES, change, make_notes, migration, notes_application
@@ -318,7 +319,18 @@ def test_a_huge_value_without_an_answer_does_not_fill_the_terminal(database):
 def test_values_that_stand_twice_are_named_with_their_counts(database):
     run_sql(database, "ALTER TABLE notes ADD COLUMN code INTEGER", "UPDATE notes SET code = id / 3 WHERE id < 7")
     error = refused(database, "code of notes must be unique, but 2 values stand in several rows")
-    assert "0 (2 rows), 1 (3 rows)" in str(error) and "--null-duplicate-codes" in str(error)
+    assert "0 (2 rows), 1 (3 rows)" in str(error) and error.way_out == "make them differ"
+
+
+def test_the_option_for_values_that_stand_twice_is_offered_only_where_the_migration_has_one(database):
+    run_sql(database, "ALTER TABLE notes ADD COLUMN code INTEGER", "UPDATE notes SET code = id / 3 WHERE id < 7")
+    lowest = "CASE WHEN id IN (SELECT min(id) FROM {rows} GROUP BY code) THEN code END"
+    values = {**change().values, "CODE": Switch("null_duplicate_codes", on=lowest)}
+    error = refused(database, "code of notes must be unique", notes_application(migration(change(values=values))))
+    assert error.way_out == "make them differ, or leave it to --null-duplicate-codes"
+    values = {**values, "mood": Switch("shout", on="upper(mood)"), "CODE": "code"}
+    error = refused(database, "code of notes must be unique", notes_application(migration(change(values=values))))
+    assert error.way_out == "make them differ"
 
 
 def test_rows_without_a_value_that_becomes_required_are_counted(database):

@@ -264,3 +264,30 @@ def test_the_tables_that_decide_a_value_are_rehearsed_with_the_swap(tmp_path):
     application = notes_application(notes_migration(notes_change(), fit))
     assert migrate(path, application, max_lock_ms=0.0).strategy == "online"
     assert rows(path, "SELECT * FROM sequence") == [(1, 99)]
+
+
+@pytest.mark.parametrize(
+    "highest",
+    [
+        "(SELECT max(number) FROM odd)",
+        "(SELECT max(number) FROM everything)",
+        "(SELECT count(*) FROM words WHERE words MATCH 'one')",
+    ],
+    ids=["a view", "a view of views", "a virtual table"],
+)
+def test_the_views_and_virtual_tables_that_decide_a_value_are_rehearsed_with_the_swap(tmp_path, highest):
+    path = tmp_path / "notes.db"
+    make_notes(path)
+    run_sql(
+        path, SEQUENCE, ITEMS, "INSERT INTO sequence VALUES (1, 0)", "INSERT INTO items VALUES (1), (2)",
+        "CREATE VIEW everything AS SELECT number FROM odd UNION SELECT number FROM EVEN",
+        "CREATE VIEW even AS SELECT number FROM items WHERE number % 2 = 0",
+        "CREATE VIEW odd AS SELECT number FROM items WHERE number % 2",
+        "CREATE VIRTUAL TABLE words USING fts5 (word)", "INSERT INTO words VALUES ('one'), ('one two'), ('three')",
+    )  # fmt: skip
+    fit = Change("sequence", values={"last": highest}, where="id = 1")
+    application = notes_application(notes_migration(notes_change(), fit))
+    assert migrate(path, application, max_lock_ms=0.0).strategy == "online"
+    assert rows(path, "SELECT last FROM sequence") == [(1 if "odd" in highest else 2,)]
+    migrate(path, application, to_version=0, max_lock_ms=0.0)
+    assert rows(path, "SELECT last FROM sequence") == [(0,)]

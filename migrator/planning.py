@@ -91,6 +91,8 @@ def _table_plan(way: Directed, version: int, state: State, answers: Answers) -> 
         return _rebuild(way, version, present, present, state, answers)
     if target is None:
         return TablePlan(present.name, "drop", version, None, writes=way.writes)
+    if way.source is None:
+        _refuse_made_again(way, present, target, state)
     check_columns(way, present)
     if way.exact is None:
         target = merged(way, target, present)
@@ -106,6 +108,18 @@ def _refuse_lost(way: Directed, schema: Schema) -> None:
                 f"table {way.table} would go with {found.kind} {found.name}, which the migration does not name",
                 "drop it before the migration",
             )
+
+
+def _refuse_made_again(way: Directed, present: TableText, target: TableText, state: State) -> None:
+    """Rows that wait for their table are not mixed with those of another that has its name meanwhile.
+
+    Of a table that went, all columns were put aside; of one that stayed, what it could not hold.
+    """
+    if {*map(folded, target.columns)} <= {*map(folded, state.own.get(way.reads, ()))}:
+        raise RefusedError(
+            f"table {way.reads} keeps what was in table {present.name}, and the application has made that anew",
+            f"drop or rename {present.name}, and they come back; or drop {way.reads}, if they need not",
+        )
 
 
 def _refuse_taken(way: Directed, state: State) -> None:

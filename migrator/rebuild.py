@@ -14,6 +14,7 @@ from migrator.connect import pragma, set_pragma
 from migrator.ddl import parse_create_table, quote, without_foreign_keys
 from migrator.errors import PromotionError, RehearsalError
 from migrator.plan import TablePlan
+from migrator.schema import columns_of
 
 SETTINGS: tuple[tuple[str, str | int], ...] = (
     # With enforcement on, dropping the old table deletes or nulls child rows, or fails (atlas#3317, drizzle#5784).
@@ -140,12 +141,12 @@ def create_indexes(connection: sqlite3.Connection, plan: TablePlan) -> int:
 
 
 def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
-    """The table goes; with rows in it, it stays under the name that the way forward reads again.
+    """The table goes; with rows in it, or ids that it gave, it stays under the name that the way forward reads again.
 
     Without its foreign keys: where the application enforces them a row put aside would refuse its DELETE of a parent.
     """
     rows = int(connection.execute(f"SELECT count(*) FROM {quote(plan.table)}").fetchone()[0])
-    if rows == 0:
+    if rows == 0 and not _gave_ids(connection, plan.table):
         connection.execute(f"DROP TABLE {quote(plan.table)}")
         return 0
     on_table = (
@@ -158,6 +159,14 @@ def _drop_table(connection: sqlite3.Connection, plan: TablePlan) -> int:
     with writing_schema(connection) as write:
         write("table", plan.writes, plan.writes, without_foreign_keys(parse_create_table(text)).sql)
     return rows
+
+
+def _gave_ids(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether AUTOINCREMENT ever gave an id in `table`; DROP TABLE would forget it."""
+    if not columns_of(connection, "sqlite_sequence"):
+        return False
+    query = "SELECT 1 FROM sqlite_sequence WHERE name = ? AND seq > 0"
+    return connection.execute(query, (table,)).fetchone() is not None
 
 
 @contextmanager

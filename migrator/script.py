@@ -98,7 +98,7 @@ def _of_table(plan: TablePlan) -> Iterator[Step]:
 
 def _dropping(plan: TablePlan) -> Iterator[Step]:
     yield Step(f"SELECT count(*) FROM {quote(plan.table)}")
-    yield Step(f"DROP TABLE {quote(plan.table)}", only="only where it has no rows:")
+    yield Step(f"DROP TABLE {quote(plan.table)}", only="only where it has no rows and AUTOINCREMENT gave no id in it:")
     yield Step("DROP INDEX ...", only="else, for each of its indexes and triggers:")
     yield Step(f"ALTER TABLE {quote(plan.table)} RENAME TO {quote(plan.writes)}", only="and then:")
     yield Step("PRAGMA writable_schema=1", only="so that no row put aside refuses a DELETE, its foreign keys go:")

@@ -120,12 +120,17 @@ def completed_todo(copy: Copy, asked: Arguments, answer: Answer) -> None:
     _expect_row(copy, "Todos", asked["todo_id"], completed=1)
 
 
-def listed_todos(copy: Copy, asked: Arguments, answer: Answer) -> None:
-    """It reads its columns by position: each value is that of its own column."""
-    lists("todos", "Todos", limit=asked["limit"])(copy, asked, answer)
-    for todo in answer["todos"]:
-        columns = ("title", "priority", "created_at")
-        _expect_row(copy, "Todos", todo["id"], **{column: todo[column] for column in columns})
+def todos(source: str, *named: str, limit: int) -> Check:
+    """A check as of `lists`, of a tool that takes columns by their position: each value is that of its own column."""
+    as_many = lists("todos", source, *named, limit=limit)
+
+    def check(copy: Copy, asked: Arguments, answer: Answer) -> None:
+        as_many(copy, asked, answer)
+        for todo in answer["todos"]:
+            columns = ("title", "priority", "created_at")
+            _expect_row(copy, "Todos", todo["id"], **{column: todo[column] for column in columns})
+
+    return check
 
 
 def built_context(copy: Copy, asked: Arguments, answer: Answer) -> None:

@@ -142,8 +142,8 @@ CALLS = (
         lambda copy: {"source_tool": _source_tool(copy), "limit": MANY},
         answers.lists("conversations", f"(SELECT DISTINCT conversation_id FROM {_OF_TOOL})", "source_tool", limit=MANY),
     ),
-    ServerCall("list_todos", _always(status="all", limit=MANY), answers.listed_todos),
-    ServerCall("search_todos", _always(query="e", limit=MANY), answers.lists("todos", _LIKE, "query", limit=MANY)),
+    ServerCall("list_todos", _always(status="all", limit=MANY), answers.todos("Todos", limit=MANY)),
+    ServerCall("search_todos", _always(query="e", limit=MANY), answers.todos(_LIKE, "query", limit=MANY)),
     ServerCall("build_context", _always(documents=_DOCUMENTS, max_tokens=4000), answers.built_context),
     ServerCall(
         "get_context_links_for_message",

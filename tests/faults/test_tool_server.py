@@ -1,6 +1,7 @@
 """The application's tool server on copies before and after: each way in which a server goes wrong has its outcome."""
 
 import json
+import re
 import resource
 import shlex
 import shutil
@@ -213,6 +214,20 @@ def test_a_server_that_lies_about_success_convinces_nobody(scratch, mark):
     assert outcomes(found) == with_outcome("failed", *called)
     assert reasons(found)["log_chat"] == "its answer lacks 'message_id'"
     assert reasons(found)["complete_todo"] == "Todos.completed is 0, expected 1"
+
+
+def test_a_server_that_reads_todos_by_their_old_positions_refuses_0002_and_only_that(scratch, mark, tmp_path):
+    found = validated(scratch, over_http("old_positions", mark))
+    assert outcomes(found) == with_outcome("failed", "list_todos", "search_todos")
+    for tool in ("list_todos", "search_todos"):
+        assert re.fullmatch("Todos.created_at is text of 26, expected [01]", reasons(found)[tool])
+    assert str(found.failure).startswith(
+        "tool list_todos of the tool server worked before and fails on the migrated copy: "
+    )
+    database = tmp_path / "ltmc.db"
+    LTMC.make_demo(database, 100)
+    found = validated(copy_for_tools(rehearsed(database, LTMC, to_version=1)), over_http("old_positions", mark))
+    assert (outcomes(found), found.failure) == (ROWS, None)
 
 
 def test_a_write_that_is_not_in_the_copy_is_a_lie(scratch, mark):

@@ -58,16 +58,17 @@ def test_without_the_option_there_is_no_server_in_the_report(demo: Path) -> None
     assert "Tool server" not in Path(report["backup"]["path"]).with_name("report.html").read_text()
 
 
-def test_a_tool_that_fails_in_the_server_restores(demo: Path) -> None:
+@pytest.mark.parametrize(("fault", "tool"), [("lie_about_todo@after", "add_todo"), ("old_positions", "list_todos")])
+def test_a_tool_that_fails_in_the_server_restores(demo: Path, fault: str, tool: str) -> None:
     before = content(demo)
-    code, report = migrate(demo, over_http("lie_about_todo@after", demo.with_name("mark")))
+    code, report = migrate(demo, over_http(fault, demo.with_name("mark")))
     assert (code, report["outcome"]) == (1, "restored")
     assert report["error"].startswith(
-        "validate_tool_server failed: tool add_todo of the tool server worked before and fails on the migrated copy"
+        f"validate_tool_server failed: tool {tool} of the tool server worked before and fails on the migrated copy"
     )
     assert f"{demo} is as before" in report["error"]
     rows = {row["name"]: (row["before"], row["after"]) for row in report["tool_server"]["rows"]}
-    assert (len(rows), rows["add_todo"]) == (28, ("passed", "failed"))
+    assert (len(rows), rows[tool]) == (28, ("passed", "failed"))
     assert content(demo) == before
 
 

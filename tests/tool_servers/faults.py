@@ -10,7 +10,7 @@ from contextlib import closing
 from functools import wraps
 from pathlib import Path
 
-from ltmc_tools import LEFT_OPEN, TOOLS, now, tool
+from ltmc_tools import LEFT_OPEN, TOOLS, database, now, tool
 from pydantic import TypeAdapter
 
 CALLS = itertools.count(1)
@@ -83,6 +83,11 @@ def faulty(name: str, fault: str):
             threading.Event().wait(SLOW_S)
         if fault == "slow" and name == "list_todos":
             threading.Event().wait(SLOW_S)
+        if fault == "old_positions" and name == "list_todos":
+            return todos_by_old_positions("", kwargs["limit"])
+        if fault == "old_positions" and name == "search_todos":
+            like = f"%{kwargs['query']}%"
+            return todos_by_old_positions("WHERE title LIKE ? OR description LIKE ?", like, like, kwargs["limit"])
         if fault == "lie":
             return {"success": True}
         if fault == "lie_about_todo" and name == "add_todo":
@@ -127,6 +132,15 @@ def tell_rows(name: str) -> None:
         case "add_todo":
             print(f"ERROR at {json.dumps(row)}", file=sys.stderr, flush=True)
             os._exit(CRASH_CODE)
+
+
+def todos_by_old_positions(where: str, *values: object) -> dict[str, object]:
+    """What the application answers, whatever its version: the first columns as they were at first."""
+    keys = ("id", "title", "description", "priority", "completed", "created_at")
+    with database() as connection:
+        found = connection.execute(f"SELECT * FROM Todos {where} ORDER BY created_at DESC LIMIT ?", values)
+        todos = [dict(zip(keys, row, strict=False)) for row in found]
+    return {"success": True, "todos": todos, "count": len(todos)}
 
 
 def add_todo_and_keep_the_lock(title: str, description: str, priority: str) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """0002 on Todos: the status stands where the application reads it, says what `completed` says, and goes back."""
 
+from itertools import product
+
 import pytest
 
 from migrator.ltmc import LTMC
@@ -53,6 +55,13 @@ def test_by_position_the_status_comes_after_the_priority_and_before_completed():
     )  # fmt: skip
 
 
+def test_a_todo_of_a_statement_that_does_not_know_the_status_is_pending():
+    connection = todos()
+    forward(connection, M0002)
+    connection.execute(INSERT, (100, 0, "2026"))
+    assert one(connection, "SELECT status FROM Todos WHERE id = 100") == "pending"
+
+
 ADDED = "ALTER TABLE Todos ADD COLUMN status TEXT"
 
 
@@ -85,16 +94,39 @@ def test_a_status_that_the_old_table_cannot_say_waits_and_comes_back():
     assert everything(connection) == new
 
 
-def test_a_todo_whose_status_and_completed_disagree_keeps_both():
+def test_another_todo_that_gets_the_id_gets_nothing_of_what_waits():
     connection = todos()
     forward(connection, M0002)
-    connection.execute("UPDATE Todos SET status = 'in progress' WHERE completed = 1")
-    connection.execute("UPDATE Todos SET status = 'completed' WHERE completed = 0")
+    connection.execute("UPDATE Todos SET status = 'in progress' WHERE id IN (4, 10)")
+    back(connection, M0002)
+    connection.execute("DELETE FROM Todos WHERE id = 4")
+    connection.execute(INSERT, (4, 0, "2026"))
+    connection.execute("UPDATE Todos SET title = 'edited', description = '', priority = 'low' WHERE id = 10")
+    forward(connection, M0002)
+    found = connection.execute("SELECT id, status FROM Todos WHERE id IN (4, 10)").fetchall()
+    assert found == [(4, "pending"), (10, "in progress")]
+
+
+def test_a_todo_whose_status_and_completed_disagree_keeps_both_and_is_done_where_either_says_so():
+    """Statements from before the status set `completed` alone, others may set the status alone."""
+    written = list(product(("pending", "completed", "in progress", "", None), (0, 1, 2, None, "true")))
+    connection = todos()
+    forward(connection, M0002)
+    connection.execute("DELETE FROM Todos")
+    insert = "INSERT INTO Todos (title, description, status, completed, created_at) VALUES ('t', 'd', ?, ?, '2026')"
+    connection.executemany(insert, written)
     new = everything(connection)
     back(connection, M0002)
-    assert connection.execute("SELECT id, completed FROM Todos WHERE id IN (1, 4)").fetchall() == [(1, 0), (4, 1)]
+    left = [done for (done,) in connection.execute("SELECT completed FROM Todos ORDER BY id")]
+    assert left == [1 if status == "completed" else done for status, done in written]
     forward(connection, M0002)
     assert everything(connection) == new
+    back(connection, M0002)
+    connection.execute("UPDATE Todos SET completed = 1")
+    forward(connection, M0002)
+    assert statuses(connection) == [
+        (done, status) if was == 1 else (1, "completed") for (status, done), was in zip(written, left, strict=True)
+    ]
 
 
 def test_exactly_the_todo_tools_of_the_new_application_fail_on_the_old_table():

@@ -39,6 +39,60 @@ ROWS = (
 )
 
 
+COLUMNS = {
+    "TaskBlueprints": "id INTEGER, blueprint_id TEXT!, title TEXT!, description TEXT!, complexity TEXT!, "
+    "complexity_score REAL!, project_id TEXT, estimated_duration_minutes INTEGER = 30, required_skills TEXT, "
+    "priority_score REAL = 0.5, resource_requirements TEXT, tags TEXT, status TEXT = 'draft', created_at TEXT!, "
+    "updated_at TEXT!, unique: blueprint_id",
+    "TaskDependencies": "id INTEGER, dependent_blueprint_id TEXT!, prerequisite_blueprint_id TEXT!, "
+    "dependency_type TEXT = 'blocking', is_critical BOOLEAN = 0, created_at TEXT!, "
+    "unique: dependent_blueprint_id+prerequisite_blueprint_id, "
+    "dependent_blueprint_id -> TaskBlueprints.blueprint_id, prerequisite_blueprint_id -> TaskBlueprints.blueprint_id",
+    "TeamMembers": "id INTEGER, member_id TEXT!, name TEXT!, skills TEXT, capacity REAL = 1.0, "
+    "current_workload REAL = 0.0, availability_status TEXT = 'available', project_id TEXT, created_at TEXT!, "
+    "updated_at TEXT!, unique: member_id",
+    "TaskAssignments": "id INTEGER, assignment_id TEXT!, blueprint_id TEXT!, member_id TEXT!, project_id TEXT!, "
+    "assigned_at TEXT!, status TEXT = 'assigned', progress_percentage REAL = 0.0, actual_hours_worked REAL = 0.0, "
+    "notes TEXT, completed_at TEXT, unique: assignment_id, "
+    "blueprint_id -> TaskBlueprints.blueprint_id, member_id -> TeamMembers.member_id",
+    "DocumentationSync": "id INTEGER, sync_id TEXT!, file_path TEXT!, project_id TEXT!, sync_type TEXT!, "
+    "consistency_score REAL, last_sync_at TEXT!, drift_detected BOOLEAN = 0, auto_sync_enabled BOOLEAN = 1, "
+    "created_at TEXT!, updated_at TEXT!, unique: sync_id",
+    "BlueprintCodeLinks": "id INTEGER, blueprint_id TEXT!, file_path TEXT!, project_id TEXT!, link_type TEXT!, "
+    "consistency_status TEXT = 'unknown', last_validated_at TEXT, created_at TEXT!, "
+    "blueprint_id -> TaskBlueprints.blueprint_id",
+    "RealtimeSync": "id INTEGER, sync_session_id TEXT!, project_id TEXT!, monitored_paths TEXT!, "
+    "sync_status TEXT = 'active', last_activity_at TEXT!, changes_detected INTEGER = 0, "
+    "auto_sync_enabled BOOLEAN = 1, created_at TEXT!, updated_at TEXT!, unique: sync_session_id",
+    "PerformanceMetrics": "id INTEGER, metric_id TEXT!, metric_type TEXT!, project_id TEXT, component_name TEXT!, "
+    "metric_value REAL!, unit TEXT, timestamp TEXT!, metadata TEXT, unique: metric_id",
+}
+"""What the application's statements and their defaults rest on; `!` is NOT NULL."""
+
+
+def columns(connection, table):
+    info = connection.execute('SELECT name, type, "notnull", dflt_value FROM pragma_table_info(?)', (table,))
+    unique = (
+        "SELECT group_concat(c.name, '+') FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c "
+        'WHERE i."unique" GROUP BY i.name ORDER BY i.name'
+    )
+    keys = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?) ORDER BY 1'
+    return ", ".join(
+        (
+            *(f"{n} {t}{'!' * required}{f' = {d}' * (d is not None)}" for n, t, required, d in info),
+            *(f"unique: {names}" for (names,) in connection.execute(unique, (table,))),
+            *(f"{column} -> {parent}.{to}" for column, parent, to in connection.execute(keys, (table,))),
+        )
+    )
+
+
+@pytest.mark.parametrize("table", sorted(NEW))
+def test_a_table_has_the_columns_that_the_application_writes(table):
+    connection = at_version(3)
+    assert columns(connection, table) == COLUMNS[table]
+    assert "AUTOINCREMENT" in one(connection, "SELECT sql FROM sqlite_master WHERE name = ?", table)
+
+
 def fill(connection):
     for table, row in ROWS:
         insert = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"

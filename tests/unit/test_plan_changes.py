@@ -100,6 +100,47 @@ def test_a_new_table_with_rows_waits_and_comes_back_whole():
     assert cells(connection, "steps")[-1][:2] == (13, 13)
 
 
+@pytest.mark.parametrize(
+    ("change", "first", "then"),
+    [
+        (Change("t", after="CREATE TABLE t (id INTEGER PRIMARY KEY, a)"), forward, back),
+        (Change("t", before="CREATE TABLE t (id INTEGER PRIMARY KEY, a)"), back, forward),
+    ],
+    ids=["a new one", "one that goes"],
+)
+def test_rows_of_a_table_that_was_made_anew_while_they_waited_are_not_lost(change, first, then):
+    made = migration(change)
+    connection = database()
+    first(connection, made)
+    connection.execute("INSERT INTO t VALUES (1, 'x'), (2, 'y')")
+    new = everything(connection)
+    then(connection, made)
+    # Whoever still runs the other version of the application: CREATE TABLE IF NOT EXISTS.
+    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, more)")
+    connection.execute("INSERT INTO t (a) VALUES ('z')")
+    held = everything(connection)
+    with pytest.raises(
+        RefusedError, match=r"table t_(ahead|legacy) keeps what was in table t, and the application has"
+    ):
+        first(connection, made)
+    assert everything(connection) == held
+    connection.execute("DROP TABLE t")
+    first(connection, made)
+    assert everything(connection) == new
+
+
+def test_ids_of_an_emptied_table_are_not_given_again_when_it_comes_back():
+    connection = made_up()
+    forward(connection, MADE_UP)
+    connection.execute("INSERT INTO steps VALUES (5, 1, 'a')")
+    connection.execute("DELETE FROM steps")
+    new = everything(connection)
+    back(connection, MADE_UP)
+    forward(connection, MADE_UP)
+    assert everything(connection) == new
+    assert connection.execute("INSERT INTO steps (name) VALUES ('b') RETURNING id").fetchone() == (6,)
+
+
 def test_rows_that_wait_keep_no_parent_from_being_deleted():
     connection = made_up()
     forward(connection, MADE_UP)

@@ -1,7 +1,10 @@
-"""0002: Todos gets a status before `completed`, where the application's code expects it.
+"""0002: Todos gets a status before `completed`, where the application's own CREATE TABLE has it since it knows one.
 
-The application reads todos by position and names the column when it adds one, so without it the four todo tools fail:
-its CREATE TABLE IF NOT EXISTS does nothing to a table that is there.
+That does nothing to a table that is there, and statements that name the column fail without it. What takes the columns
+of SELECT * by position has to know the new ones: at the old positions it finds the status for `completed`, and
+`completed` for the time of creation. The version with the status still has such code in some tools. The probes speak
+for an application that has none; only `--tool-server` asks the application itself. There list_todos and search_todos
+fail on the migrated copy, and nothing is promoted.
 """
 
 from migrator.ltmc.probes.todo import BY_STATUS
@@ -31,11 +34,11 @@ CREATE TABLE Todos (
 )"""
 
 # Where somebody added the column by hand, completed todos have its default; any other status is the application's.
-STATUS = """CASE WHEN coalesce(status, 'pending') <> 'pending' THEN status
+STATUS = """CASE WHEN status <> 'pending' THEN status
     WHEN completed = 1 THEN 'completed' ELSE 'pending' END"""
 
-# So a status that waits for the way forth is given back only to a todo that is still as far as it was.
-COMPLETED = "CASE WHEN status = 'completed' THEN 1 WHEN completed = 1 THEN 0 ELSE completed END"
+# Either of both says it: a statement from before the status sets `completed` alone.
+COMPLETED = "CASE WHEN status = 'completed' THEN 1 ELSE completed END"
 
 MIGRATION = Migration(
     tools=("add_todo", "list_todos", "complete_todo", "search_todos"),

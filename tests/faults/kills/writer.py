@@ -76,6 +76,7 @@ class Writer:
         # Rows that a run has copied meanwhile, most of them.
         for what, kind, ago in (
             (self.change_pattern, "pattern", 1 + 7 * step % 40),
+            (self.replace_pattern, "pattern", 0 if step % 2 else 1 + 3 * step % 40),
             (self.complete_todo, "todo", 1 + 11 * step % 40),
             (self.change_message, "message", 1 + 13 * step % 40),
             (self.delete_message, "message", 30 if step % 3 else 0),
@@ -89,7 +90,19 @@ class Writer:
                 self.write(what)
 
     def add_pattern(self, connection: sqlite3.Connection, at: int) -> Record:
-        vector = None
+        # Its foreign key names the wrong table. And what is deleted below leaves no vector id to be given again.
+        has_vector = at > 0 and not self._foreign_keys and self._step % 5
+        return self._insert_pattern(connection, at, next_vector_id(connection, at) if has_vector else None)
+
+    def replace_pattern(self, connection: sqlite3.Connection, at: int) -> Record:
+        """It gets a new id: the row with the old one goes because of its vector id, and no trigger says so."""
+        known = self._known["pattern", self._name]
+        if at == 0 or known["vector"] is None:
+            return self.change_pattern(connection, at)
+        connection.execute("DELETE FROM CodePatternContext WHERE pattern_id = ?", (known["id"],))
+        return self._insert_pattern(connection, at, known["vector"])
+
+    def _insert_pattern(self, connection: sqlite3.Connection, at: int, vector: object) -> Record:
         if at == 0:
             cursor = connection.execute(
                 "INSERT INTO CodePatterns (input_prompt, generated_code, result, language, execution_time, created_at) "
@@ -97,12 +110,9 @@ class Writer:
                 (self._name,),
             )
         else:
-            # Its foreign key names the wrong table. And what is deleted below leaves no vector id to be given again.
-            if not self._foreign_keys and self._step % 5:
-                vector = next_vector_id(connection, at)
             cursor = connection.execute(
-                "INSERT INTO CodePatterns (function_name, input_prompt, generated_code, result, execution_time_ms, "
-                "created_at, vector_id) VALUES (?1, ?1, 'code', 'pass', 1500, ?1, ?2)",
+                "INSERT OR REPLACE INTO CodePatterns (function_name, input_prompt, generated_code, result, "
+                "execution_time_ms, created_at, vector_id) VALUES (?1, ?1, 'code', 'pass', 1500, ?1, ?2)",
                 (self._name, vector),
             )
         return self._made("pattern", at, id=cursor.lastrowid, vector=vector)
@@ -150,7 +160,12 @@ class Writer:
         return self._made("message", at, id=cursor.lastrowid, swapped=swapped)
 
     def change_message(self, connection: sqlite3.Connection, at: int) -> Record:
-        query = "UPDATE ChatHistory SET timestamp = ?1 WHERE ?2 IN (conversation_id, role)"
+        of_it = "WHERE ?2 IN (conversation_id, role)"
+        query = f"UPDATE ChatHistory SET timestamp = ?1 {of_it}"
+        if self._step % 2:
+            # With it all over again, as REPLACE does; what was missed of that nobody writes later.
+            columns = "id, conversation_id, role, content"
+            query = f"REPLACE INTO ChatHistory ({columns}, timestamp) SELECT {columns}, ?1 FROM ChatHistory {of_it}"
         connection.execute(query, (f"changed in {self._step}", self._name))
         return self._changed("message", at)
 

@@ -138,9 +138,10 @@ def test_a_new_table_that_the_application_made_already_is_brought_to_the_declare
     assert everything(connection) == before
 
 
-def test_a_table_that_waits_under_our_name_with_other_columns_is_refused():
+@pytest.mark.parametrize("columns", ["id, mine", "id, task, label", "id, name, task", "id, task, name, more"])
+def test_a_table_that_waits_under_our_name_with_other_columns_is_refused(columns):
     connection = made_up()
-    connection.execute("CREATE TABLE steps_ahead (id, mine)")
+    connection.execute(f"CREATE TABLE steps_ahead ({columns})")
     with pytest.raises(RefusedError, match="table steps_ahead has not the columns of steps"):
         plan_for(connection, [MADE_UP])
 

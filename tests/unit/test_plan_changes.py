@@ -179,9 +179,20 @@ def test_a_new_table_that_the_application_made_already_is_brought_to_the_declare
     assert everything(connection) == before
 
 
-def test_a_table_that_waits_under_our_name_with_other_columns_is_refused():
+@pytest.mark.parametrize("carry_out", [promote, rehearse])
+def test_a_column_that_somebody_added_by_hand_is_a_step_all_the_same(carry_out):
     connection = made_up()
-    connection.execute("CREATE TABLE steps_ahead (id, mine)")
+    connection.execute("ALTER TABLE tasks ADD COLUMN state TEXT")
+    plan = plan_for(connection, [MADE_UP])
+    assert [column.name for column in plan.tables[0].added] == ["state"]
+    carry_out(connection, plan)
+    assert connection.execute("SELECT state FROM tasks ORDER BY id").fetchall() == [("open",), ("closed",), ("open",)]
+
+
+@pytest.mark.parametrize("columns", ["id, mine", "id, task, label", "id, name, task", "id, task, name, more"])
+def test_a_table_that_waits_under_our_name_with_other_columns_is_refused(columns):
+    connection = made_up()
+    connection.execute(f"CREATE TABLE steps_ahead ({columns})")
     with pytest.raises(RefusedError, match="table steps_ahead has not the columns of steps"):
         plan_for(connection, [MADE_UP])
 

@@ -89,3 +89,35 @@ def test_an_original_is_given_back_by_the_row_as_it_is_now():
     connection.execute("UPDATE t SET whole = 9 WHERE id = 4")
     forward(connection, change)
     assert connection.execute("SELECT total FROM t").fetchall() == [(65,), (65,), (165,), (977,)]
+
+
+def test_what_was_put_aside_goes_back_to_the_row_of_the_same_identity_only():
+    t = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, made TEXT)"
+    connection = database(t, "INSERT INTO t VALUES (1, 'x', 'then'), (2, 'y', NULL), (3, 'z', 'then')")
+    stars = migration(Change("t", t, t.replace("made", "stars INTEGER, made"), identity=("made",)))
+    forward(connection, stars)
+    connection.execute("UPDATE t SET stars = 5")
+    back(connection, stars)
+    connection.execute("DELETE FROM t WHERE id > 1")
+    connection.execute("INSERT INTO t VALUES (2, 'y', 'now'), (3, 'other', 'then')")
+    forward(connection, stars)
+    assert connection.execute("SELECT id, stars FROM t").fetchall() == [(1, 5), (2, None), (3, 5)]
+
+
+def test_a_repaired_row_that_was_edited_and_went_back_in_part_comes_forth_as_it_was_edited():
+    connection = database(
+        "CREATE TABLE chat (id INTEGER PRIMARY KEY, who TEXT, role TEXT, said TEXT)",
+        "INSERT INTO chat VALUES (1, 'hello', 's1', 'user'), (3, 'x', 's2', 'bot')",
+    )
+    swapped = {"who": "role", "role": "said", "said": "who"}
+    repaired = migration(Change("chat", values=swapped, where="said IN ('user', 'bot')"))
+    forward(connection, repaired)
+    connection.execute("UPDATE chat SET said = 'edited' WHERE id = 3")
+    back(connection, repaired)
+    # What was not edited is the original again.
+    assert connection.execute("SELECT * FROM chat WHERE id = 3").fetchall() == [(3, "x", "s2", "edited")]
+    forward(connection, repaired)
+    assert connection.execute("SELECT * FROM chat").fetchall() == [
+        (1, "s1", "user", "hello"),
+        (3, "s2", "bot", "edited"),
+    ]

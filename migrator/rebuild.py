@@ -165,7 +165,7 @@ def _gave_ids(connection: sqlite3.Connection, table: str) -> bool:
     """Whether AUTOINCREMENT ever gave an id in `table`; DROP TABLE would forget it."""
     if not columns_of(connection, "sqlite_sequence"):
         return False
-    query = "SELECT 1 FROM sqlite_sequence WHERE name = ? AND seq > 0"
+    query = "SELECT 1 FROM sqlite_sequence WHERE name = ?"
     return connection.execute(query, (table,)).fetchone() is not None
 
 

@@ -102,6 +102,35 @@ def test_what_is_written_at_the_new_version_survives_the_way_back_and_forth(befo
 
 
 @EACH
+def test_every_promise_of_a_migration_is_kept_after_it(before, declared):
+    promote(before.connection, plan_for(before.connection, [declared]))
+    for behaviour in chain.from_iterable(change.behaviours for change in declared.changes):
+        said = refusal(before.connection, behaviour.statements)
+        assert (said is None) == (behaviour.refused is None), (behaviour.name, said)
+        assert (said or "").startswith(behaviour.refused or ""), behaviour.name
+
+
+def refusal(connection: sqlite3.Connection, statements: tuple[str, ...]) -> str | None:
+    """What SQLite says of the last of them; the earlier ones it has to carry out."""
+    *first, last = statements
+    connection.execute("BEGIN")
+    try:
+        for statement in first:
+            connection.execute(statement)
+        return fault_of(connection, last)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def fault_of(connection: sqlite3.Connection, statement: str) -> str | None:
+    try:
+        connection.execute(statement)
+    except sqlite3.IntegrityError as error:
+        return str(error)
+    return None
+
+
+@EACH
 def test_only_tools_that_the_migration_names_fail_before_it_and_none_after_it(before, declared):
     connection = before.connection
     assert set(failures(connection, declared.version)) <= set(declared.tools)

@@ -141,6 +141,27 @@ def test_ids_of_an_emptied_table_are_not_given_again_when_it_comes_back():
     assert connection.execute("INSERT INTO steps (name) VALUES ('b') RETURNING id").fetchone() == (6,)
 
 
+def test_an_empty_table_goes_where_nothing_counts_ids():
+    made = migration(Change("t", after="CREATE TABLE t (a)"))
+    connection = database()
+    forward(connection, made)
+    back(connection, made)
+    assert tables(connection) == set()
+
+
+def test_what_the_applications_own_form_of_a_new_table_could_not_hold_comes_back_into_it():
+    connection = made_up()
+    connection.execute("CREATE TABLE steps (id INTEGER PRIMARY KEY AUTOINCREMENT, task INTEGER)")
+    schema = read_schema(connection)
+    forward(connection, MADE_UP)
+    connection.execute("INSERT INTO steps VALUES (5, 1, 'a')")
+    new = everything(connection)
+    back(connection, MADE_UP, exactly=schema)
+    assert connection.execute("SELECT id, name FROM steps_ahead").fetchall() == [(5, "a")]
+    forward(connection, MADE_UP)
+    assert everything(connection) == new
+
+
 def test_rows_that_wait_keep_no_parent_from_being_deleted():
     connection = made_up()
     forward(connection, MADE_UP)

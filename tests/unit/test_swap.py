@@ -114,7 +114,8 @@ def test_an_index_that_takes_a_dropped_indexs_name_is_the_new_one(folder):
     cleaned(path, change)
     assert set(master(path)) == {"by_stars"}
     online(path, change, reverse=True)
-    assert set(master(path)) == {"_mig_by_stars.old"} and master(path)["_mig_by_stars.old"][0] == "_mig_notes.old"
+    # The name is free at once: the application, or another table of the run, may take it.
+    assert {name: table for name, (table, _) in master(path).items()} == {"_mig_by_stars.old": "_mig_notes.old"}
     cleaned(path, change)
     assert master(path) == {}
     online(path, change)

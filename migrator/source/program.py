@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from migrator.source import library_calls
+from migrator.source import building
 from migrator.source.calls import Met, Scopes, calls_below
 from migrator.source.definitions import (
     FunctionNode,
@@ -58,8 +58,9 @@ class Program:
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = files
-        self.uses_sqlite_utils = library_calls.is_used(files)
-        self.runners = RUNNERS | (library_calls.RUNNERS if self.uses_sqlite_utils else frozenset())
+        self.uses_builder = building.is_used(files)
+        """Whether the SQL of some calls stands nowhere in the source."""
+        self.runners = RUNNERS | building.RUNNERS if self.uses_builder else RUNNERS
         self.found: dict[Run, None] = {}
         self.not_walked: list[tuple[Place, str]] = []
         self.informed: set[str] = set()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from migrator.ddl import tokens
-from migrator.source import library_calls
+from migrator.source import building
 from migrator.source.evaluation import Evaluation
 from migrator.source.path import Path, Run, last_name, place_of
 from migrator.source.program import Program
@@ -27,7 +27,7 @@ _LOOKS_LIKE_SQL = (
 _IN_CAPITALS = re.compile(_LOOKS_LIKE_SQL, re.DOTALL)
 """Prose that happens to start with one of these words does not go on in capitals."""
 _IN_ANY_LETTERS = re.compile(_LOOKS_LIKE_SQL, re.DOTALL | re.IGNORECASE)
-_ASKING = library_calls.RUNNERS | {"fetch_all", "fetch_one", "fetchall", "fetchone", "raw"}
+_ASKING = building.RUNNERS | {"fetch_all", "fetch_one", "fetchall", "fetchone", "raw"}
 """Methods of other libraries that may be given SQL, which is then not prose."""
 
 
@@ -90,10 +90,10 @@ def find_statements(folder: FilePath, exclude: Collection[str] = ()) -> Found:
     program.walk()
     merged: dict[tuple[Text, Place], FoundStatement] = {}
     not_checked = {NotChecked(place, "its SQL", why): None for place, why in program.not_walked}
-    for file in files if program.uses_sqlite_utils else ():
-        for call in library_calls.built_at_run_time(file):
+    for file in files if program.uses_builder else ():
+        for call in building.built_at_run_time(file):
             shown = f"{' '.join(ast.unparse(call.func).split())}(..)"
-            not_checked[NotChecked(place_of(file, call), shown, library_calls.BUILDS_SQL)] = None
+            not_checked[NotChecked(place_of(file, call), shown, building.BUILDS_SQL)] = None
     used: set[tuple[str, int]] = set()
     for run in program.found:
         for way in _texts(run.ways):

@@ -1,4 +1,4 @@
-"""The calls of sqlite-utils, which builds SQL of its own: it is counted, because there is no text to compile.
+"""The calls of sqlite-utils, which builds SQL of its own: they are counted, because there is no text to compile.
 
 sqlite-utils.datasette.io/en/stable/reference.html
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from flows.request import MigrationRequest
 from migrator import ledger, restoration, verification
 from migrator.commands import restore_order
 from migrator.connect import is_passing, opened
-from migrator.errors import MigratorError, RefusedError, RestoreError
+from migrator.errors import BackupGoneError, MigratorError, PromotionError, RefusedError, RestoreError
 from migrator.findings import Finding
 from migrator.originals import count_originals
 from migrator.preflight import Live
@@ -122,6 +123,7 @@ class Run:
     def _undo(self, error: BaseException) -> BaseException:
         """Brings live back, and puts outcome and error into the report; returns the error that the run ends with."""
         report, live = self.report, self.live
+        error = self._naming_lost_backup(error)
         report.error = _text(error)
         if live is None:
             report.outcome = RESTORE_FAILED if isinstance(error, RestoreError) else REFUSED
@@ -141,6 +143,20 @@ class Run:
                 return failure
             report.outcome, report.error = RESTORED, self._described(error)
         return error
+
+    def _naming_lost_backup(self, error: BaseException) -> BaseException:
+        """BackupGoneError where the backup has gone since: each step meets that in words of its own, which blame a file
+        or a tool. Of a backup that is not there the report says nothing."""
+        backup = self.report.backup
+        if backup is None or os.path.isfile(backup.path):
+            return error
+        self.report.backup = None
+        stopped = not isinstance(error, Exception)
+        if stopped or isinstance(error, PromotionError) or self.report.promoted is not None:
+            return error
+        gone = BackupGoneError(backup.path.parent, _text(error))
+        gone.__cause__ = error
+        return gone
 
     def _refused(self, error: BaseException) -> bool:
         """Whether the run ended before anything but the backup was made, because of what is in the database."""

@@ -6,13 +6,14 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.connect import LOCK_TIMEOUT_S, is_damage, opened, set_pragma
 from migrator.content import Content, difference, read_contents
-from migrator.errors import BackupError, RefusedError
+from migrator.errors import BackupError, BackupGoneError, MigratorError, RefusedError
 from migrator.files import create_private, make_directory, sha256_of, sync_directory, sync_file, write_private
 from migrator.findings import Finding
 from migrator.journal import Journal, read_journal, write_journal
@@ -69,14 +70,30 @@ def back_up(
 
     Afterwards `backup.db` and `manifest.json` are in the run's directory, mode 0600, on the disk, and every table of
     the copy has the rows and the hash that live had; the journal beside live names the run. Raises BackupError where
-    they differ, RefusedError where a page of live is damaged, sqlite3.OperationalError where live stays locked.
-    sqlite.org/backup.html.
+    they differ, BackupGoneError where the run's directory goes away meanwhile, RefusedError where a page of live is
+    damaged, sqlite3.OperationalError where live stays locked. sqlite.org/backup.html.
     """
     noted = read_journal(live.database)
     if noted is None or noted.run_id != live.run_id:
         # An earlier try of this run may have noted the journal mode to go back to.
         write_journal(live.database, Journal(live.run_id, str(live.directory)))
     make_directory(live.directory, live.database)
+    with _naming_its_loss(live.directory):
+        return _back_up(live, on_progress, timeout_s, max_lock_ms)
+
+
+@contextmanager
+def _naming_its_loss(directory: Path) -> Iterator[None]:
+    """Raises BackupGoneError, where `directory` is gone, instead of what was raised because of that."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, MigratorError) as error:
+        if os.path.isdir(directory):
+            raise
+        raise BackupGoneError(directory, error) from error
+
+
+def _back_up(live: Live, on_progress: Progress, timeout_s: float, max_lock_ms: float) -> Backup:
     findings = use_wal(live.database) if live.size_bytes / _READ_BYTES_PER_MS > max_lock_ms else ()
     path = live.directory / BACKUP_NAME
     # What an earlier try of this run left.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class MigratorError(Exception):
     """Root of every error that this package raises on purpose.
@@ -21,6 +23,16 @@ class RefusedError(MigratorError):
 
 class BackupError(MigratorError):
     """The backup differs from what was read of live, or could not be made."""
+
+
+class BackupGoneError(BackupError):
+    """The directory of the run went away in the middle of it: removed, or with the disk that it was on."""
+
+    def __init__(self, directory: Path, met: object) -> None:
+        super().__init__(
+            f"{directory} is gone, removed or with what the backups are kept on ({met}); live unchanged",
+            "bring back what the backups are kept on, then start again, which makes a new one",
+        )
 
 
 class RehearsalError(MigratorError):

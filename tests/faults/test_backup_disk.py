@@ -109,4 +109,7 @@ def test_a_disk_of_backups_that_fails_in_the_middle_costs_no_row_and_leaves_old_
     assert (error is None) is (step == "finish" or (happens is full and step not in BEFORE)), error
     if error is not None and step not in BEFORE:
         assert "is gone, and nothing is promoted without it; live unchanged" in error
+    if happens is taken_away and step == "the rest of the backup":
+        assert error.startswith(f"BackupGoneError: {tmp_path / 'disk'}/")
+        assert "is gone, removed or with what the backups are kept on" in error and "live unchanged" in error
     assert left == ([] if happens is taken_away or step in BEFORE[:2] else ["backup.db", "manifest.json"])

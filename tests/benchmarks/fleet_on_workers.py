@@ -192,13 +192,13 @@ def _as_runs(site, state, count, is_killed):
 def _as_one_run(site, state, count, is_killed):
     """All of them as one run of the deployment `fleet`; returns its last state."""
     ordered = site.server.api.order("fleet/fleet", glob=[f"{site.folder}/databases/*.db"], state=str(state))
-    for _ in range(int(PATIENCE_S)):
+
+    def ended():
         last = site.server.api.run(ordered)["state"]
-        if last["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return last
-        # Each answer is work that is measured.
-        time.sleep(1)
-    raise AssertionError(f"the fleet has not ended: {last}")
+        return last if last["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+    # Each answer is work that is measured.
+    return await_that(ended, "the fleet ends", PATIENCE_S, every_s=1.0)
 
 
 def _ended(state):

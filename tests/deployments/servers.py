@@ -37,12 +37,12 @@ def free_port() -> int:
             return port
 
 
-def await_that(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+def await_that(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S, every_s: float = 0.05) -> Any:
     """What `condition` returns as soon as that is something; asked again and again."""
     deadline = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"after {patience_s:g} s still not: {what}"
-        threading.Event().wait(0.05)
+        threading.Event().wait(every_s)
     return found
 
 

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -19,6 +21,7 @@ from prefect.client.schemas.filters import (
     WorkQueueFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling
 
@@ -40,6 +43,17 @@ def under_way(client: SyncPrefectClient, pool: str, queue: str | None = None) ->
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
         work_queue_filter=None if queue is None else WorkQueueFilter(name=WorkQueueFilterName(any_=[queue])),
+    )
+
+
+def crashed_fleets(client: SyncPrefectClient, pool: str, queue: str) -> list[FlowRun]:
+    """The runs of the flow `fleet` in a queue of `pool` that are Crashed, the newest first."""
+    return client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["fleet"])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED]))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+        work_queue_filter=WorkQueueFilter(name=WorkQueueFilterName(any_=[queue])),
+        sort=FlowRunSort.START_TIME_DESC,
     )
 
 

@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fleet.begin import begun
 from flows.fleet.here import Here, start_fork_server
+from flows.fleet.left import recover_under_way
 from flows.fleet.request import FleetRequest
 from migrator import signals
 from migrator.fleet.fleet import Fleet
@@ -32,12 +33,18 @@ _wave_to_carry_out: ContextVar[tuple[Fleet, Wave, Carrier, int]] = ContextVar("_
 """No parameter of a flow, which Prefect would store."""
 
 
-@flow(flow_run_name="fleet {request.state}", persist_result=False)
+@flow(
+    flow_run_name="fleet {request.state}",
+    on_crashed=[recover_under_way],
+    on_cancellation=[recover_under_way],
+    persist_result=False,
+)
 def fleet(request: FleetRequest) -> Any:
     """Migrates many databases in waves, or goes on with that; returns its report, or Failed where some are not.
 
     Where the flow run is cancelled no database begins any more, and the run ends as Cancelled once those under way have
-    been brought back or have ended; a worker of Prefect gives it 30 s for that, and then kills it, but not them.
+    been brought back or have ended; a worker of Prefect gives it 30 s for that, and then kills it, but not them: each
+    ends what it does, and what becomes of them no line of the state file says before a start that resumes.
     """
     with ExitStack() as held:
         run, request = fleet_to_use.get() or held.enter_context(begun(request))

@@ -3,7 +3,7 @@
 Each word is a whole run: so many databases, so many workers of one pool with two runs at a time each. `killed`: the
 last worker is killed, with its runs, in the middle. `fleet`: all databases are one run of the deployment `fleet`.
 Prefect's server has a PostgreSQL of its own; all of it is on one machine. That no database is lost is an assertion. The
-columns from `server` on are seconds of processor time for each database.
+last columns are seconds of processor time for each database. Nothing of it is left, also after Ctrl-C or SIGTERM.
 """
 
 import os
@@ -12,14 +12,16 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+import uuid
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from migrator.fleet.state import read_state
 from migrator.ltmc import LTMC
 from migrator.performance import percentile
+from migrator.signals import end_as_ctrl_c_does, undisturbed
 from tests.benchmarks.results import FOLDER, keep
-from tests.deployments.servers import Postgres, PrefectServer, Program, await_that
+from tests.deployments.servers import Postgres, PrefectServer, Program, await_that, processes
 from tests.pipeline.programs import children_of
 
 POOL = "migrations"
@@ -35,13 +37,50 @@ SET_UP = (
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Worker(Program):
+    """A worker of the pool, and the runs that it starts: each in a session of its own, with the worker's mark."""
+
+    def __init__(self, name, environment, folder):
+        self.mark = f"WORKER_OF_BENCHMARK={uuid.uuid4().hex}"
+        words = ["prefect", "worker", "start", "--pool", POOL, "--limit", str(RUNS_EACH), "--name", name]
+        marked = environment | dict([self.mark.split("=")])
+        super().__init__([sys.executable, "-m", *words], marked, folder / f"{name}.log")
+
+    def has_a_run(self):
+        return len(processes(self.mark)) > 1
+
+    def used(self):
+        """Seconds of processor time of the runs so far, those that have ended and those that have not."""
+        found = -_seconds_of(self.pid)
+        for pid in processes(self.mark):
+            with suppress(OSError):
+                found += _seconds_of(pid) + _seconds_of(pid, ended_children=True)
+        return found
+
+    def end(self):
+        """Afterwards neither it nor a run of it is left; as with its machine, nobody was told."""
+        super().end()
+        await_that(self._is_gone, "the runs of the worker are killed")
+
+    def _is_gone(self):
+        left = processes(self.mark)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+
 class Site:
     """Prefect's server on PostgreSQL with this checkout's deployments and automations, and workers."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, held):
+        """What is started here ends with `held`."""
         self.folder, self.workers = folder, []
         self.postgres = Postgres()
+        held.callback(self.postgres.remove)
         self.server = PrefectServer(folder, PREFECT_SERVER_DATABASE_CONNECTION_URL=self.postgres.url)
+        held.callback(self.server.end)
+        held.callback(lambda: [worker.end() for worker in self.workers])
 
     def start(self, workers):
         self.postgres.start()
@@ -51,27 +90,19 @@ class Site:
             ended = self.program("setting-up", *words)
             ended.start()
             assert ended.child.wait() == 0, ended.said
-        start = ["prefect", "worker", "start", "--pool", POOL, "--limit", str(RUNS_EACH), "--name"]
-        self.workers = [self.program(f"worker-{n}", *start, f"worker-{n}") for n in range(workers)]
-        for worker in self.workers:
-            worker.start()
+        for number in range(workers):
+            self.workers.append(Worker(f"worker-{number}", self.environment, self.folder))
+            self.workers[-1].start()
         for worker in self.workers:
             await_that(lambda worker=worker: "started!" in worker.said, f"{worker.log} says that it started")
 
-    def program(self, name, *words):
+    @property
+    def environment(self):
         # A heartbeat as `make ui` sets it: what goes silent is Crashed after 90 s.
-        settings = self.server.client_settings() | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-        command = [sys.executable, "-m", *words]
-        return Program(command, self.server.environment | settings, self.folder / f"{name}.log")
+        return self.server.environment | self.server.client_settings() | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 
-    def kill_worker(self):
-        """The last one, as with its machine."""
-        worker = self.workers.pop()
-        os.kill(worker.pid, signal.SIGSTOP)
-        for run in children_of(worker.pid):
-            with suppress(ProcessLookupError):
-                os.killpg(run, signal.SIGKILL)
-        worker.end()
+    def program(self, name, *words):
+        return Program([sys.executable, "-m", *words], self.environment, self.folder / f"{name}.log")
 
     def used(self):
         """Seconds of processor time so far; those of a worker that was killed are not in it."""
@@ -80,16 +111,11 @@ class Site:
             with suppress(OSError):
                 backends += _seconds_of(pid)
         return {
-            "server": _seconds_of(self.server.pid),
-            "PostgreSQL": _seconds_of(postmaster, ended_children=True) + backends,
-            "workers": sum(_seconds_of(worker.pid) for worker in self.workers),
-            "runs": sum(_seconds_of(worker.pid, ended_children=True) for worker in self.workers),
+            "server s": _seconds_of(self.server.pid),
+            "PostgreSQL s": _seconds_of(postmaster, ended_children=True) + backends,
+            "workers s": sum(_seconds_of(worker.pid) for worker in self.workers),
+            "runs s": sum(worker.used() for worker in self.workers),
         }
-
-    def end(self):
-        for program in (*self.workers, self.server):
-            program.end()
-        self.postgres.remove()
 
 
 def _seconds_of(pid, ended_children=False):
@@ -99,12 +125,14 @@ def _seconds_of(pid, ended_children=False):
 
 @contextmanager
 def a_site(folder, workers):
-    site = Site(folder)
+    held = ExitStack()
     try:
+        site = Site(folder, held)
         site.start(workers)
         yield site
     finally:
-        site.end()
+        with undisturbed(lambda signal_name: print(f"{signal_name}: ending what was started")):
+            held.close()
 
 
 def databases_in(folder, count):
@@ -149,8 +177,12 @@ def _as_runs(site, state, count, is_killed):
     try:
         fleet.start()
         if is_killed:
-            await_that(lambda: _ended(state) >= KILLED_AFTER * count, "enough are migrated", PATIENCE_S)
-            site.kill_worker()
+            last = site.workers.pop()
+            try:
+                await_that(lambda: _ended(state) >= KILLED_AFTER * count, "enough are migrated", PATIENCE_S)
+                await_that(last.has_a_run, "the worker has taken a run")
+            finally:
+                last.end()
         assert fleet.child.wait(PATIENCE_S) == 0, fleet.said
         return fleet.said
     finally:
@@ -165,7 +197,8 @@ def _as_one_run(site, state, count, is_killed):
         last = site.server.api.run(ordered)["state"]
         return last if last["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
-    return await_that(ended, "the fleet ends", PATIENCE_S)
+    # Each answer is work that is measured.
+    return await_that(ended, "the fleet ends", PATIENCE_S, every_s=1.0)
 
 
 def _ended(state):
@@ -173,6 +206,7 @@ def _ended(state):
 
 
 def main():
+    end_as_ctrl_c_does()
     FOLDER.mkdir(exist_ok=True)
     rows = []
     for word in sys.argv[1:] or ["40,1"]:

@@ -29,7 +29,9 @@ from tests.deployments.servers import (
 )
 
 README = (ROOT / "deployments" / "README.md").read_text(encoding="utf-8").partition("## Several machines")[2]
-CHECKOUT, ON_SERVER, ON_EACH, ORDER, UPDATE = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+CHECKOUT, ON_SERVER, ON_EACH, ORDER, ORDER_FLEET, UPDATE = re.findall(
+    r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE
+)
 PASSWORDS = {"DATABASE_PASSWORD": "p0stgres", "OPERATOR_PASSWORD": "what:nobody-guesses"}
 
 SUDO = """#!/bin/sh
@@ -196,7 +198,9 @@ def a_site(tmp: Path, notify_url: str = "") -> Iterator[Site]:
         etc = tmp / "etc"
         often = {"PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S"}
         server = Unit(etc, "ltmc-server", tmp / "server", PREFECT_SERVER_API_PORT=str(port), **often)
-        alpha, beta = (Unit(etc, "ltmc-worker", tmp / name, "--name", name) for name in ("alpha", "beta"))
+        # Of Prefect's own a worker looks for runs every 10 s.
+        soon = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+        alpha, beta = (Unit(etc, "ltmc-worker", tmp / name, "--name", name, **soon) for name in ("alpha", "beta"))
         for program in (server, alpha, beta):
             held.callback(program.end)
         api = Api(f"http://127.0.0.1:{port}/api", f"operator:{PASSWORDS['OPERATOR_PASSWORD']}")

@@ -37,12 +37,12 @@ def free_port() -> int:
             return port
 
 
-def await_that(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+def await_that(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S, every_s: float = 0.05) -> Any:
     """What `condition` returns as soon as that is something; asked again and again."""
     deadline = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"after {patience_s:g} s still not: {what}"
-        threading.Event().wait(0.05)
+        threading.Event().wait(every_s)
     return found
 
 
@@ -236,6 +236,27 @@ class Api:
         """The flow runs whose name begins so."""
         body = {"flow_runs": {"name": {"like_": name}}, "sort": "EXPECTED_START_TIME_ASC"}
         return [run for run in self.ask("POST", "/flow_runs/filter", **body) if run["name"].startswith(name)]
+
+    def recoveries(self, database: object) -> list[dict[str, Any]]:
+        """The runs of the flow recover on the database; one that has not begun has no name yet."""
+        found = self.ask("POST", "/flow_runs/filter", flows={"name": {"any_": ["recover"]}})
+        return [run for run in found if run["parameters"] == {"request": {"database": str(database)}}]
+
+    def recovered(self, database: object) -> str:
+        """The message of the one run that ended what a killed one had left; any other found nothing to do.
+
+        There may be others: the worker that sees a run die orders one, and so does an automation, which Prefect fires
+        twice now and then.
+        """
+        await_that(
+            lambda: any(run["state"]["name"] == "Recovered" for run in self.recoveries(database)),
+            f"{database} is recovered",
+        )
+        ended = [self.ended(run["id"]) for run in self.recoveries(database)]
+        (message,) = [message for name, message in ended if name == "Recovered"]
+        others = {(name, message[:18]) for name, message in ended if name != "Recovered"}
+        assert others <= {("Completed", "nothing to recover")}
+        return message
 
     def heard_within(self, seconds: float) -> Callable[[], None]:
         """Makes the server wait only so long for a heartbeat of runs that begin later; returns what undoes that."""

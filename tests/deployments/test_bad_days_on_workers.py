@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ import pytest
 from migrator.lock import UnderWayError, locked
 from tests.deployments.machines import Site, a_site, database_in
 from tests.deployments.servers import ROOT, Program, await_that, clean_environment, free_port, worker_of
+from tests.pipeline.fleets import demos, is_migrated
+from tests.pipeline.programs import ends_within
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
 
 # test_several_machines.py has what must be tried each time.
@@ -94,6 +96,91 @@ def ended_after_retry(site: Site, run: str) -> str:
     return name
 
 
+def waiting_fleet(site: Site, folder: Path, child: str) -> tuple[str, list[Path], dict[str, str]]:
+    """A run of a fleet of which 00.db and 01.db are finished and 02.db waits at its promotion, its databases, and what
+    a run that goes on with it is asked."""
+    folder.mkdir(exist_ok=True)
+    paths, state = demos(folder / "fleet", 4), {"state": str(folder / "fleet.jsonl")}
+    run_by(site, "tests/pipeline/waiting_fleet.py:fleet")
+    asked = {"databases": [*map(str, paths)], "parallel": 1, "max_lock_ms": 60_000, **state}
+    run = site.api.order("fleet/alpha", {"CHILD": child}, **asked)
+    await_that(paths[2].with_name("02.db.waits").exists, "02.db waits")
+    return run, paths, state
+
+
+def run_by(site: Site, entrypoint: str) -> None:
+    """Afterwards `entrypoint` is what runs of the deployment fleet/alpha begin with."""
+    deployment = site.api.ask("GET", "/deployments/name/fleet/alpha")["id"]
+    site.api.ask("PATCH", f"/deployments/{deployment}", entrypoint=entrypoint)
+
+
+def goes_on(site: Site, state: dict[str, str], paths: list[Path]) -> None:
+    """The fleet is resumed, and then all of it is migrated."""
+    run_by(site, "flows/fleet/flow.py:fleet")
+    assert site.api.ended(site.api.order("fleet/alpha", resume=True, **state))[0] == "Completed"
+    assert all(map(is_migrated, paths))
+
+
+def test_a_cancelled_fleet_that_is_killed_because_a_restore_takes_long_leaves_that_to_its_child(
+    site: Site, tmp_path: Path
+) -> None:
+    run, paths, state = waiting_fleet(site, tmp_path, "slow_to_restore")
+    before, restores = content(paths[2]), paths[2].with_name("02.db.restores")
+    fleet = int(site.api.run(run)["infrastructure_pid"])
+    site.api.cancel(run)
+    await_that(restores.exists, "02.db is being brought back")
+    # By Prefect's worker, after its 30 s.
+    assert ends_within(fleet, 90)
+    assert site.api.ended(run)[0] == "Cancelled"
+    child = int(restores.read_text())
+    assert not ends_within(child, 0)
+    restores.unlink()
+    assert ends_within(child, 60)
+    assert content(paths[2]) == before
+    assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
+    assert site.api.runs(f"recover {paths[2]}") == []
+    goes_on(site, state, paths)
+
+
+def test_a_fleet_that_is_killed_with_its_children_is_ended_by_its_worker(site: Site, tmp_path: Path) -> None:
+    run, paths, state = waiting_fleet(site, tmp_path, "waits_at_promotion")
+    before, fleet = content(paths[2]), int(site.api.run(run)["infrastructure_pid"])
+    # The one would bring back what the other left.
+    os.kill(fleet, signal.SIGSTOP)
+    for pid in (int(paths[2].with_name("02.db.waits").read_text()), fleet):
+        os.kill(pid, signal.SIGKILL)
+    assert site.api.ended(run)[0] == "Crashed"
+    site.api.recovered(paths[2])
+    assert content(paths[2]) == before
+    assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
+    goes_on(site, state, paths)
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_a_fleet_whose_machine_goes_down_is_ended_when_the_worker_starts(
+    site: Site, tmp_path: Path, is_noticed: bool
+) -> None:
+    with ExitStack() as held:
+        if is_noticed:
+            held.callback(site.api.heard_within(10))
+        run, paths, state = waiting_fleet(site, tmp_path, "waits_at_promotion")
+        before = content(paths[2])
+        site.alpha.end()
+        assert beside(paths[2]) == ["02.db.backups", "02.db.migrating", "02.db.waits"]
+        if is_noticed:
+            assert site.api.ended(run) == ("Crashed", "nothing was heard of this run for 90 s")
+    site.start(site.alpha)
+    said = f"the run recover {paths[2]} ends what it began"
+    if not is_noticed:
+        said = f"its worker or its machine died; {said}"
+    assert f"fleet {state['state']}: {said}\n" in site.alpha.said
+    assert site.api.ended(run)[0] == "Crashed"
+    site.api.recovered(paths[2])
+    assert len(site.api.recoveries(paths[2])) == 1
+    assert content(paths[2]) == before
+    goes_on(site, state, paths)
+
+
 def test_a_restart_of_postgresql_in_the_middle_is_waited_out(site: Site, tmp_path: Path) -> None:
     run, database, paused = paused_run(site, tmp_path / "db")
     await_that(paused.exists, "the run pauses")
@@ -159,7 +246,7 @@ def test_a_run_that_is_taken_for_dead_and_lives_is_left_its_database_and_complet
     run, database, paused = paused_run(site, tmp_path / "db")
     assert site.api.ended(run)[0] == "Crashed"
     heard_as_ever()
-    (recovery,) = await_that(lambda: site.api.runs(f"recover {database}"), "the deployment recover is run")
+    recovery, *_ = await_that(lambda: site.api.recoveries(database), "the deployment recover is run")
     # It waits a minute for the lock.
     assert site.api.ended(recovery["id"])[1].startswith(f"left to the run at work: a run on {database}")
     paused.unlink()

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from migrator.lock import lock_path
-from tests.deployments.machines import ORDER, PASSWORDS, README, UPDATE, Site, Stopped, a_site, database_in
+from tests.deployments.machines import ORDER, ORDER_FLEET, PASSWORDS, README, UPDATE, Site, Stopped, a_site, database_in
 from tests.deployments.servers import ROOT, await_that, free_port, processes
 from tests.deployments.told import Told, told_at
+from tests.pipeline.fleets import demos, is_migrated
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content
 
 pytestmark = pytest.mark.system("postgresql", program="pg_ctlcluster")
@@ -43,7 +44,6 @@ def test_the_commands_set_up_what_the_section_says(site: Site) -> None:
     declared = {
         entry["entrypoint"]: entry
         for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-        if entry["name"] != "fleet"
     }
     named = {(found["name"], found["work_queue_name"], found["entrypoint"]) for found in deployments}
     assert named == {(name, name, entrypoint) for name in ("alpha", "beta") for entrypoint in declared}
@@ -56,7 +56,7 @@ def test_the_commands_set_up_what_the_section_says(site: Site) -> None:
         # None of them may begin while other tests count runs.
         for schedule in found["schedules"]:
             site.api.ask("PATCH", f"/deployments/{found['id']}/schedules/{schedule['id']}", active=False)
-    for flow in ("migrate", "recover", "verify", "prune-backups", "drill"):
+    for flow in ("migrate", "fleet", "recover", "verify", "prune-backups", "drill"):
         assert f"`{flow}/web1`" in README
         site.api.ask("GET", f"/deployments/name/{flow}/alpha")
     assert [unit.keys["Restart"] for unit in (site.server, site.alpha)] == ["always", "always"]
@@ -104,6 +104,23 @@ def test_a_run_is_taken_by_the_machine_it_was_ordered_for_and_refused_by_one_wit
     assert (wrong in site.alpha.said, wrong in site.beta.said) == (False, True)
 
 
+def test_twenty_databases_on_two_machines_are_migrated_each_in_one_run_of_its_own_machine(
+    site: Site, tmp_path: Path
+) -> None:
+    paths, there = demos(tmp_path / "fleet", 10), demos(tmp_path / "there", 10)
+    of_beta = site.api.order("fleet/beta", glob=[f"{tmp_path}/there/*.db"], state=f"{tmp_path}/there.jsonl")
+    export, *_ = ORDER.splitlines()
+    site.carry_out(f"{export}\n{ORDER_FLEET}".replace("web1", "alpha").replace("/path/to", str(tmp_path)))
+    (run,) = site.api.runs(f"fleet {tmp_path}/fleet.jsonl")
+    assert [site.api.ended(one)[0] for one in (run["id"], of_beta)] == ["Completed", "Completed"]
+    assert all(map(is_migrated, [*paths, *there]))
+    assert [beside(path) for path in paths] == [[f"{path.name}.backups"] for path in paths]
+    assert (run["id"] in site.alpha.said, run["id"] in site.beta.said) == (True, False)
+    assert (of_beta in site.alpha.said, of_beta in site.beta.said) == (False, True)
+    # For a run of its own Prefect would start twice for each.
+    assert site.api.runs(f"migrate {tmp_path}") == []
+
+
 @pytest.mark.parametrize(
     ("given", "code", "fault"),
     [
@@ -147,18 +164,15 @@ def test_a_run_that_goes_silent_is_recovered_by_the_machine_that_has_its_file(
         # As when the machine loses its power.
         site.beta.end()
         assert site.api.ended(run) == ("Crashed", "nothing was heard of this run for 90 s")
-    # It gets its name when it starts.
-    asked = {"flows": {"name": {"any_": ["recover"]}}, "sort": "EXPECTED_START_TIME_ASC"}
-    (recovery,) = await_that(lambda: site.api.ask("POST", "/flow_runs/filter", **asked), "recover is ordered")
-    assert recovery["parameters"] == {"request": {"database": str(database)}}
+    ordered = await_that(lambda: site.api.recoveries(database), "recover is ordered")
     # The worker of alpha would have taken it by now from its own queue.
-    assert (recovery["work_queue_name"], recovery["state"]["type"]) == ("beta", "SCHEDULED")
+    assert {(run["work_queue_name"], run["state"]["type"]) for run in ordered} == {("beta", "SCHEDULED")}
 
     site.start(site.beta)
-    name, message = site.api.ended(recovery["id"])
-    assert (name, message[:11]) == ("Recovered", "killed run ")
-    assert (recovery["id"] in site.alpha.said, recovery["id"] in site.beta.said) == (False, True)
-    assert [run["id"] for run in site.api.ask("POST", "/flow_runs/filter", **asked)] == [recovery["id"]]
+    message = site.api.recovered(database)
+    assert message.startswith("killed run ")
+    for run in site.api.recoveries(database):
+        assert (run["id"] in site.alpha.said, run["id"] in site.beta.said) == (False, True)
     assert content(database) == before
     assert beside(database) == ["ltmc.db.backups"]
     assert told.of(database, "Crashed")["text"].startswith(f"migrate {database}: Crashed: nothing was heard")
@@ -230,8 +244,7 @@ def test_when_everything_goes_down_in_the_middle_the_run_is_ended_once_it_is_up_
     ended = site.api.ended(run)
     assert ended == ("Crashed", f"its worker or its machine died; the run recover {database} ends what it began")
     # By the worker before it starts: the automation of a server that was restarted is a quarter of an hour late.
-    recovery, *_ = site.api.runs(f"recover {database}")
-    assert site.api.ended(recovery["id"])[0] == "Recovered"
+    assert site.api.recovered(database).startswith("killed run ")
     assert content(database) == before
     assert beside(database) == ["ltmc.db.backups"]
 

@@ -345,10 +345,8 @@ def test_a_killed_run_and_a_killed_worker_are_recovered(ui: Ui, pausing: str, to
         for process in (worker_of(ui.mark), int(paused.read_text())):
             os.kill(process, signal.SIGKILL)
         assert ui.api.ended(run) == ("Crashed", "nothing was heard of this run for 90 s")
-    (recovery,) = await_that(lambda: ui.api.runs(f"recover {database}"), "the deployment recover is run")
-    name, message = ui.api.ended(recovery["id"])
-    assert (name, message[:11]) == ("Recovered", "killed run ")
-    assert recovery["parameters"] == {"request": {"database": str(database)}}
+    message = ui.api.recovered(database)
+    assert message.startswith("killed run ")
     assert beside(database) == ["ltmc.db.backups"]
     assert content(database) == before
     assert "the worker has ended; starting another" in ui.program.said

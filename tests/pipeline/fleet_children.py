@@ -1,4 +1,4 @@
-"""What a child of a fleet does in the place of `flows.fleet.child`: it dies, hangs, or waits at its promotion."""
+"""What a child of a fleet does in the place of `flows.fleet.child`: it dies, hangs, waits to promote or to restore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from flows.fleet import child as fleet_child
 from flows.request import MigrationRequest
-from migrator import promotion
+from migrator import promotion, restoration
 from migrator.connect import opened
 from migrator.files import write_private
 from tests.pipeline.stopping_run import ENDLESS
@@ -84,6 +84,21 @@ def waits_at_promotion(request: str, *arguments: Any) -> None:
 
         _at_promotion(before=wait)
     fleet_child.migrate_one(request, *arguments)
+
+
+def slow_to_restore(request: str, *arguments: Any) -> None:
+    """As `waits_at_promotion`; told to end, it makes 02.db.restores, and restores once somebody has removed that."""
+    restore = restoration.restore
+
+    def restores(database: Path, *args: Any) -> Any:
+        note = database.with_name("02.db.restores")
+        write_private(note, str(os.getpid()))
+        while note.exists():
+            threading.Event().wait(0.05)
+        return restore(database, *args)
+
+    restoration.restore = restores
+    waits_at_promotion(request, *arguments)
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.states import Cancelling
 
+from flows.fleet import left
 from flows.fleet.flow import fleet
 from flows.fleet.request import FleetRequest
 from migrator.fleet.state import read_state
@@ -59,13 +60,18 @@ def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(
     before = content(paths[2])
     with waiting_in_the_middle(paths, tmp_path) as (program, child):
         others = children_of(program.child.pid)
+        assert left.is_at_work(FleetRequest(state=state))
         program.send(signal.SIGKILL)
         assert all(ends_within(pid, PATIENCE_S) for pid in (child, *others))
     assert content(paths[2]) == before
     assert beside(paths[2]) == ["02.db.backups", "02.db.waits"]
     finished = finished_run_ids(state)
     assert [*finished] == ["00", "01"]
-    assert read_state(state).under_way == (str(paths[2]),)
+    assert not left.is_at_work(FleetRequest(state=state))
+    assert left.under_way(FleetRequest(state=state)) == (paths[2],)
+    # Those are runs of their own, and here nothing was begun.
+    assert left.under_way(FleetRequest(state=state, deployment="migrate/migrate")) == ()
+    assert left.under_way(FleetRequest(state=tmp_path / "none")) == ()
     told = fleet.fn(FleetRequest(state=state, resume=True))
     assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02", "03"), "migrated"))
     after = finished_run_ids(state)

@@ -19,6 +19,7 @@ from pathlib import Path
 from migrator.fleet.state import read_state
 from migrator.ltmc import LTMC
 from migrator.performance import percentile
+from migrator.report import MIGRATED, UP_TO_DATE
 from migrator.signals import end_as_ctrl_c_does, undisturbed
 from tests.benchmarks.results import FOLDER, keep
 from tests.deployments.servers import Postgres, PrefectServer, Program, await_that, processes
@@ -152,7 +153,9 @@ def measured(folder, count, workers, how):
         said = (_as_one_run if how == "fleet" else _as_runs)(site, state, count, is_killed=how == "killed")
         seconds, after = time.monotonic() - began, site.used()
     results = read_state(state).results
-    assert [result.outcome for result in results] == ["migrated"] * count, said
+    # A run that is killed after its COMMIT leaves a database that the one after it finds up to date.
+    expected = {MIGRATED, UP_TO_DATE} if how == "killed" else {MIGRATED}
+    assert len(results) == count and {result.outcome for result in results} <= expected, said
     died = [result.error for result in results if result.error]
     print(*died, sep="\n")
     each = [result.seconds for result in results]

@@ -13,7 +13,7 @@ from migrator import rebuild
 from migrator.connect import count_rows
 from migrator.ddl import folded, parse_create_table, quote
 from migrator.plan import Plan
-from migrator.schema import columns_of, rowid_name
+from migrator.schema import OWN_PREFIX, columns_of, rowid_name
 
 _SAMPLE_ROWS, _SAMPLE_BYTES = 500, 4 << 20
 _TIMES = 3
@@ -107,7 +107,8 @@ def _copy(connection: sqlite3.Connection, memory: sqlite3.Connection, plan: Plan
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type <> 'table', rowid"
     copied = 0
     for kind, name, table, sql in connection.execute(query).fetchall():
-        if kind != "view" and plan.names(table) and not table.startswith("sqlite_"):
+        # The triggers that a killed run left note changes in a log that is not copied.
+        if kind != "view" and plan.names(table) and not folded(name).startswith(("sqlite_", OWN_PREFIX)):
             memory.execute(sql)
             if kind == "table":
                 held = _copy_rows(connection, memory, name, rows)

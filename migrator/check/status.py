@@ -20,7 +20,7 @@ from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.migration import Migration
 from migrator.plan import Plan
-from migrator.preflight import Live, preflight, read_state
+from migrator.preflight import Live, preflight, read_state, way_out_of
 from migrator.schema import Schema, own_objects
 
 
@@ -161,8 +161,8 @@ def _with_plan(connection: sqlite3.Connection, status: Status, live: Live | None
 
 
 def _leftovers(connection: sqlite3.Connection, run: Run | None) -> Iterator[Drift]:
-    names = ", ".join(own_objects(connection))
-    if names and run is not Run.UNDER_WAY:
-        killed = run is Run.KILLED
-        way_out = "start the migration again, which removes what a run left" if killed else "rename or drop them"
-        yield Drift("leftovers", "", names, "named like what is there only while a run lasts", "", way_out)
+    left = own_objects(connection)
+    if left and run is not Run.UNDER_WAY:
+        ends = "start the migration again, which removes what a run left; do not drop them by hand"
+        way_out = ends if run is Run.KILLED else way_out_of(left)
+        yield Drift("leftovers", "", ", ".join(left), "named like what is there only while a run lasts", "", way_out)

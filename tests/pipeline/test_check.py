@@ -110,7 +110,7 @@ def test_a_run_that_has_not_ended_is_exit_code_2_and_its_journal_stays(demo: Pat
     assert (code, [d["code"] for d in result["drift"]]) == (2, ["killed_run", "leftovers"])
     assert result["drift"][0]["what"] == "run 2a9f0eaf"
     assert "would be refused" not in json.dumps(result["drift"])
-    assert "objects named like this tool's own: _mig_CodePatterns" in result["refusal"]
+    assert (result["refusal"], result["plan"]["to_version"]) == (None, NEWEST)
 
 
 APPLICATION = """

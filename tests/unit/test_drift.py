@@ -432,7 +432,8 @@ def test_what_a_run_leaves_only_while_it_lasts_is_reported_and_stays(database):
     assert "named like this tool's own" in status.refusal
 
 
-def test_what_a_killed_run_left_is_reported_and_stays(database):
+def killed_while_copying(database):
+    """An online promotion that was killed when it had copied some rows; returns the id of the run."""
     candidate = rehearsed(database)
     live = candidate.inspection.backup.live
     write_journal(database, Journal(live.run_id, str(live.directory)))
@@ -441,12 +442,37 @@ def test_what_a_killed_run_left_is_reported_and_stays(database):
         promote(candidate, 0, lambda *_: (say("copying"), signal.pause()))
 
     assert killed_in("copying", 0, 0.0, stop_halfway).killed
+    return live.run_id
+
+
+def test_what_a_killed_run_left_is_reported_and_stays(database):
+    planned = looked(database).plan
+    run_id = killed_while_copying(database)
     status = looked(database)
     assert codes(status) == ["killed_run", "leftovers"]
-    assert status.drift[0].what == f"run {live.run_id}"
-    assert "_mig_notes" in status.drift[1].what
-    assert status.drift[1].way_out == "start the migration again, which removes what a run left"
+    assert status.drift[0].what == f"run {run_id}"
+    assert "_mig_notes.log" in status.drift[1].what
+    assert status.drift[1].way_out == (
+        "start the migration again, which removes what a run left; do not drop them by hand"
+    )
+    assert (status.refusal, status.plan, status.forecast.rows) == (None, planned, 20)
     recover(database, NOTES)
+    assert codes(looked(database)) == []
+
+
+def test_without_the_journal_nobody_is_told_to_drop_what_the_triggers_write_to(database):
+    killed_while_copying(database)
+    database.with_name("notes.db.migrating").unlink()
+    status = looked(database)
+    (found,) = status.drift
+    assert found.code == "leftovers"
+    assert found.way_out.startswith("drop the triggers first, then the tables, in one transaction: ")
+    assert status.refusal.endswith(found.way_out)
+    left = rows(database, "SELECT type, name FROM sqlite_master WHERE name LIKE '!_mig!_%' ESCAPE '!' AND sql NOTNULL")
+    assert {"trigger", "table"} <= {kind for kind, _ in left}
+    dropped = [f'DROP {kind} "{name}"' for wanted in ("trigger", "table") for kind, name in left if kind == wanted]
+    run_sql(database, "BEGIN", *dropped, "COMMIT")
+    run_sql(database, "INSERT INTO notes (body, mood) VALUES ('after', 'good')")
     assert codes(looked(database)) == []
 
 
@@ -457,6 +483,7 @@ def test_what_a_run_at_work_has_in_the_database_is_no_drift(database):
     with running(LOCK, database):
         status = looked(database)
         assert (status.drift, [f.code for f in status.findings]) == ((), ["run_under_way"])
+        assert status.refusal == f"a run is at work on {database}; wait until it has ended"
         run_sql(database, "ALTER TABLE notes ADD COLUMN stars INTEGER")
         assert codes(looked(database)) == ["half_altered"]
 

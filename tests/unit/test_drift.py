@@ -18,11 +18,12 @@ from migrator.ltmc import LTMC
 from migrator.ltmc.migrations import m0001_code_patterns
 from migrator.migration import Change
 from migrator.promotion import promote
-from migrator.restoration import recover
+from migrator.removal import remove_old
+from migrator.restoration import finish_promoted, recover
 from migrator.schema import read_schema
 from tests.children import holding, killed_in, running
 from tests.notes import AFTER, BEFORE, NOTES, change, make_notes, migration, notes_application
-from tests.runs import PLENTY_MS, beside, migrate, rehearsed, restored, rows, run_sql, stored
+from tests.runs import PLENTY_MS, beside, live_of, migrate, rehearsed, restored, rows, run_sql, stored
 from tests.unit.made_up import CHAT, MADE_UP, TASKS, TASKS_WITH_STATE
 
 LOCK = """
@@ -457,6 +458,22 @@ def test_what_a_killed_run_left_is_reported_and_stays(database):
     )
     assert (status.refusal, status.plan, status.forecast.rows) == (None, planned, 20)
     recover(database, NOTES)
+    assert codes(looked(database)) == []
+
+
+def test_a_run_that_promoted_was_not_killed_before_its_end(database):
+    done = promote(rehearsed(database), 0)
+    live = live_of(done)
+    write_journal(database, Journal(live.run_id, str(live.directory)))
+    removes = "start the migration again, which removes them"
+    told = [(d.code, d.what, d.now, d.way_out) for d in looked(database).drift]
+    assert told[0] == ("promoted_run", f"run {live.run_id}", "promoted, but left tables to remove", removes)
+    assert [code for code, *_ in told[1:]] == ["leftovers"]
+    remove_old(done)
+    ends = "start the migration again, which ends it"
+    (said,) = looked(database).drift
+    assert (said.code, said.now, said.way_out) == ("promoted_run", "promoted, but did not end", ends)
+    assert [f.code for f in finish_promoted(live)] == []
     assert codes(looked(database)) == []
 
 

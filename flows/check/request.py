@@ -47,7 +47,9 @@ class CheckRequest(DatabaseRequest):
         None, description="Write the next migration, called NAME, which leads to the desired schema; say what it does."
     )
     desired: Path | None = Field(
-        None, validate_default=True, description="With --new: a file of CREATE statements, the schema as it shall be."
+        None,
+        validate_default=True,
+        description="With --new: a file of CREATE statements, the whole schema as it shall be: what is not in it goes.",
     )
     rename: list[str] = Field(
         default_factory=list,

@@ -113,7 +113,13 @@ def _migration(migration: Migration, ledger: Ledger) -> Iterator[str]:
         yield "\n".join(f"- {line}" for line in _changes(explained))
 
 
-_KINDS = {"rebuild": "changes", "new": "is new", "drop": "goes", "indexes": "gets other indexes"}
+_KINDS = {
+    "rebuild": "changes",
+    "rows": "keeps its schema, and rows of it change",
+    "new": "is new",
+    "drop": "goes",
+    "indexes": "gets other indexes",
+}
 
 
 def _promotion(made: Promotion) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.check.drift import Drift, ledger_drift, ledger_findings, schema_drift
 from migrator.check.explanation import Explanation, explain
-from migrator.check.forecast import Forecast, forecast
+from migrator.check.forecast import Forecast, RowsNotKnownError, forecast
 from migrator.check.promotions import Ledger, Promotion, read_promotions
 from migrator.check.under_way import Run, run_on
 from migrator.connect import LOCK_TIMEOUT_S, is_passing, opened
@@ -160,7 +160,8 @@ def _with_plan(connection: sqlite3.Connection, status: Status, live: Live | None
     except (sqlite3.Error, MigratorError) as error:
         if isinstance(error, sqlite3.Error) and is_passing(error):
             raise
-        message = f"no lock time can be estimated, because a few rows cannot be migrated alone ({error})"
+        why = str(error) if isinstance(error, RowsNotKnownError) else f"a few rows cannot be migrated alone ({error})"
+        message = f"no lock time can be estimated, because {why}"
         return replace(planned, findings=(*status.findings, Finding("no_forecast", message)))
 
 

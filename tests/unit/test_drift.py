@@ -13,6 +13,7 @@ import pytest
 from migrator.check.drift import schema_drift
 from migrator.check.promotions import Ledger
 from migrator.check.status import NotReadableError, look
+from migrator.check.wording import KINDS, wording
 from migrator.journal import Journal, write_journal
 from migrator.ltmc import LTMC
 from migrator.ltmc.migrations import m0001_code_patterns
@@ -594,7 +595,7 @@ def test_the_plan_of_several_tables_and_versions_tells_each_step(tmp_path):
     run_sql(database, TASKS, CHAT, "INSERT INTO tasks VALUES (1, 'one', 0)")
     status = looked(database, application)
     assert [(t.table, t.kind, t.version) for t in status.explanations] == [
-        ("tasks", "rebuild", 1), ("steps", "new", 1), ("chat", "rebuild", 1), ("tasks", "rebuild", 2),
+        ("tasks", "rebuild", 1), ("steps", "new", 1), ("chat", "rows", 1), ("tasks", "rebuild", 2),
     ]  # fmt: skip
     first, steps, chat, second = status.explanations
     assert first.why == ("ALTER TABLE adds columns only at the end",)
@@ -612,10 +613,38 @@ def test_the_way_follows_from_the_estimate_and_the_limit(database, max_lock_ms, 
     assert found.lock_ms > 0
 
 
-def test_of_many_rows_the_rowids_say_how_many_there_can_be(database):
-    run_sql(database, "UPDATE notes SET id = 5000000 WHERE id = 20")
-    found = looked(database, max_lock_ms=1).forecast
-    assert (found.rows, found.counted, found.sample, found.way) == (5_000_000, False, 20, "online")
+def test_a_table_of_which_only_rows_change_keeps_its_place_and_only_those_are_counted(tmp_path):
+    database = tmp_path / "chat.db"
+    run_sql(database, TASKS, CHAT, "CREATE TRIGGER heard AFTER INSERT ON chat BEGIN SELECT 1; END")
+    run_sql(database, "INSERT INTO chat VALUES (1, 'hello', 's1', 'user'), (2, 's1', 'bot', 'hi'), (3, '', '', 'bot')")
+    status = looked(database, notes_application(MADE_UP))
+    assert (status.forecast.rows, status.forecast.counted, status.forecast.sample) == (2, True, 2)
+    (chat,) = [table for table in status.explanations if table.table == "chat"]
+    assert KINDS[chat.kind] == "keeps its place; only the rows that match change"
+    said = list(wording(chat))
+    assert ("originals", "chat_legacy keeps the old values of the rows that change") in said
+    assert ("makes again", "CREATE TRIGGER heard AFTER INSERT ON chat BEGIN SELECT 1; END") in said
+    assert said[-1] == ("because", "they must not fire for what a migration does")
+
+
+def test_of_many_rows_the_rowids_say_how_many_there_can_be(database, monkeypatch):
+    monkeypatch.setattr("migrator.check.forecast._COUNTED_ROWS", 1000)
+    run_sql(database, "UPDATE notes SET id = 2000 WHERE id = 20")
+    found = looked(database, max_lock_ms=0.001).forecast
+    assert (found.rows, found.counted, found.sample, found.way) == (2000, False, 20, "online")
+
+
+@pytest.mark.parametrize(("counted", "rows_counted"), [(21, 20), (20, None)])
+def test_more_rows_than_the_file_has_room_for_are_counted_or_not_known(database, monkeypatch, counted, rows_counted):
+    monkeypatch.setattr("migrator.check.forecast._COUNTED_ROWS", counted)
+    run_sql(database, f"UPDATE notes SET id = {2**63 - 2} WHERE id = 20")
+    status = looked(database)
+    if rows_counted is not None:
+        assert (status.forecast.rows, status.forecast.counted) == (rows_counted, True)
+    else:
+        (said,) = status.findings
+        assert (said.code, status.forecast) == ("no_forecast", None)
+        assert said.message.startswith("no lock time can be estimated, because how many rows notes has is not known: ")
 
 
 def test_rows_that_do_not_fit_make_an_estimate_all_the_same(database):

@@ -141,7 +141,8 @@ def _changes(explained: Explanation) -> Iterator[str]:
         yield f"{_codes(explained.moved)} in another place"
     yield from (f"the values of {code(column)}: {code(value)}" for column, value in explained.values)
     if explained.originals is not None:
-        yield f"{code(explained.originals)} keeps what it cannot hold"
+        kept = "their old values" if explained.kind == "rows" else "what it cannot hold"
+        yield f"{code(explained.originals)} keeps {kept}"
 
 
 def _own(own: Sequence[tuple[str, int]]) -> Iterator[str]:

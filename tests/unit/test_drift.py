@@ -462,8 +462,11 @@ def test_what_a_killed_run_left_is_reported_and_stays(database):
     assert codes(looked(database)) == []
 
 
-def test_a_run_that_promoted_was_not_killed_before_its_end(database):
-    done = promote(rehearsed(database), 0)
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_run_that_promoted_was_not_killed_before_its_end(database, is_back):
+    if is_back:
+        migrate(database)
+    done = promote(rehearsed(database, to_version=0 if is_back else 1), 0)
     live = live_of(done)
     write_journal(database, Journal(live.run_id, str(live.directory)))
     removes = "start the migration again, which removes them"

@@ -220,6 +220,11 @@ def test_what_cannot_be_told_is_exit_code_1_in_few_lines(
         assert message in " ".join(stderr.split())
 
 
+def test_the_help_says_how_wrong_arguments_end(tmp_path: Path) -> None:
+    code, stdout, _ = output_of("flows.check", tmp_path, "--help")
+    assert (code, "1: it could not be told; wrong arguments end so too." in " ".join(stdout.split())) == (0, True)
+
+
 def test_what_was_found_before_an_error_is_told(demo: Path) -> None:
     code, result = checked(demo, "--logs", "none.log")
     assert (code, result["outcome"], result["version"], result["plan"]["to_version"]) == (1, "error", 0, NEWEST)

@@ -7,16 +7,18 @@ import secrets
 import shutil
 import sqlite3
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.application import Application
+from migrator.check.under_way import Run, run_on
 from migrator.connect import LOCK_TIMEOUT_S, is_damage, is_passing, opened, polling, pragma
 from migrator.errors import RefusedError
 from migrator.files import is_text
 from migrator.findings import Finding
+from migrator.journal import Journal, read_journal
 from migrator.ledger import Applied, read_ledger, versions_ever_applied
 from migrator.migration import Answers
 from migrator.pending import plan_pending
@@ -82,9 +84,12 @@ def preflight(
 
     `only_look` asks for no permission to write, `baseline` plans to write the ledger alone. Raises RefusedError, naming
     object, fault and way out. A hot journal (a crash of the application) is rolled back by opening the database, which
-    is a finding; with `only_look` it is refused instead.
+    is a finding; with `only_look` it is refused instead. What a killed run left is a finding with `only_look`, for a
+    run ends that first.
     """
     real = _real_file(database)
+    # Before the look: what a run has in the database is there only as long as its journal.
+    journal = read_journal(real)
     findings: list[Finding] = []
     hot = _is_hot(real, timeout_s)
     if hot and only_look:
@@ -99,7 +104,8 @@ def preflight(
     try:
         # Kept open until the writing connection is closed: the last one to close would move the WAL into the main file.
         with opened(real, read_only=True, timeout_s=timeout_s) as connection:
-            state, applied = _look(connection, application)
+            state, applied, left = _look(connection, application)
+            findings.extend(_of_a_run(real, journal, left, only_look))
             journal_mode = str(pragma(connection, "journal_mode"))
             # What a WAL holds counts as well: the main file may be a fraction of the database.
             size = int(str(pragma(connection, "page_count"))) * int(str(pragma(connection, "page_size")))
@@ -205,7 +211,9 @@ def _roll_back_hot_journal(real: Path, timeout_s: float) -> None:
         raise _refusal(real, error, timeout_s) from error
 
 
-def _look(connection: sqlite3.Connection, application: Application) -> tuple[State, tuple[Applied, ...]]:
+def _look(
+    connection: sqlite3.Connection, application: Application
+) -> tuple[State, tuple[Applied, ...], Mapping[str, str]]:
     connection.execute("BEGIN")
     state = read_state(connection, application)
     applied = read_ledger(connection, application.name, application.migrations)
@@ -213,11 +221,37 @@ def _look(connection: sqlite3.Connection, application: Application) -> tuple[Sta
     left = own_objects(connection)
     connection.execute("COMMIT")
     _refuse_endless_views(state)
-    if left:
+    return state, applied, left
+
+
+def _of_a_run(real: Path, journal: Journal | None, left: Mapping[str, str], only_look: bool) -> Iterator[Finding]:
+    """What the run that starts next would first end. Refuses what is `left` of this tool's own where none would."""
+    names = ", ".join(left)
+    if journal is None and left:
+        raise RefusedError(f"the database has objects named like this tool's own: {names}", way_out_of(left))
+    if journal is None:
+        return
+    killed = run_on(real) is Run.KILLED
+    if left and not killed:
+        raise RefusedError(f"a run is at work on {real}", "wait until it has ended")
+    if left and not only_look:
         raise RefusedError(
-            f"the database has objects named like this tool's own: {', '.join(left)}", "rename or drop them"
+            f"the killed run {journal.run_id} left {names} in the database",
+            "start the migration again, which removes them; do not drop them by hand",
         )
-    return state, applied
+    if killed:
+        told = f": {names}; do not drop them by hand" if left else ""
+        yield Finding("killed_run", f"a migration first ends what the killed run {journal.run_id} left{told}")
+
+
+def way_out_of(left: Mapping[str, str]) -> str:
+    """What to do with objects, text by name, that are named like this tool's own where no run is to end them."""
+    if any(sql.startswith("CREATE TRIGGER") for sql in left.values()):
+        return (
+            "drop the triggers first, then the tables, in one transaction: a trigger without its table makes every "
+            "write fail"
+        )
+    return "rename or drop them"
 
 
 def _refuse_endless_views(state: State) -> None:

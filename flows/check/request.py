@@ -16,7 +16,8 @@ class CheckRequest(DatabaseRequest):
 
     Exit code 0: all is as it should be, also where a migration is pending, and where the source has only what that
     mends. 2: something is not: drift, SQL that fails after the pending migrations, a CREATE TABLE in another form, a
-    source file that cannot be read, a new migration that is undecided or would fail. 1: it could not be told.
+    source file that cannot be read, a new migration that is undecided or would fail. 1: it could not be told; wrong
+    arguments end so too.
     """
 
     max_lock_ms: LongestLock = MAX_LOCK_MS
@@ -47,7 +48,9 @@ class CheckRequest(DatabaseRequest):
         None, description="Write the next migration, called NAME, which leads to the desired schema; say what it does."
     )
     desired: Path | None = Field(
-        None, validate_default=True, description="With --new: a file of CREATE statements, the schema as it shall be."
+        None,
+        validate_default=True,
+        description="With --new: a file of CREATE statements, the whole schema as it shall be: what is not in it goes.",
     )
     rename: list[str] = Field(
         default_factory=list,

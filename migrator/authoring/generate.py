@@ -77,6 +77,14 @@ def _not_so(table: str, error: RefusedError) -> Undecided:
     return Undecided(f"table {table} cannot be changed so: {error.fault}", error.way_out or "leave it as it is")
 
 
+def _goes(table: str) -> Undecided:
+    # A file that holds only what is to change would take every other table away.
+    return Undecided(
+        f"table {table} goes, because the desired schema has no such table",
+        "remove this entry of UNDECIDED if it shall, else put its CREATE TABLE into the desired schema and draft again",
+    )
+
+
 def _proved(now: Schema, migration: Migration) -> tuple[Migration, dict[str, RefusedError]]:
     """The migration with the changes that can be carried out, and by table why the others cannot.
 
@@ -148,7 +156,7 @@ def _drafted(
     )
     if table.after is None:
         gone = tuple(o.sql for o in now.on_table(table.table, "index"))
-        return replace(change, before=_sql(now, table.table), drops=gone), ()
+        return replace(change, before=_sql(now, table.table), drops=gone), (_goes(table.table),)
     after = _sql(desired, table.table)
     if table.before is None:
         return replace(change, after=after), ()

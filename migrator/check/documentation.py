@@ -113,7 +113,13 @@ def _migration(migration: Migration, ledger: Ledger) -> Iterator[str]:
         yield "\n".join(f"- {line}" for line in _changes(explained))
 
 
-_KINDS = {"rebuild": "changes", "new": "is new", "drop": "goes", "indexes": "gets other indexes"}
+_KINDS = {
+    "rebuild": "changes",
+    "rows": "keeps its schema, and rows of it change",
+    "new": "is new",
+    "drop": "goes",
+    "indexes": "gets other indexes",
+}
 
 
 def _promotion(made: Promotion) -> str:
@@ -135,7 +141,8 @@ def _changes(explained: Explanation) -> Iterator[str]:
         yield f"{_codes(explained.moved)} in another place"
     yield from (f"the values of {code(column)}: {code(value)}" for column, value in explained.values)
     if explained.originals is not None:
-        yield f"{code(explained.originals)} keeps what it cannot hold"
+        kept = "their old values" if explained.kind == "rows" else "what it cannot hold"
+        yield f"{code(explained.originals)} keeps {kept}"
 
 
 def _own(own: Sequence[tuple[str, int]]) -> Iterator[str]:

@@ -15,10 +15,12 @@ _ONLY_VALUES = "values of its rows change"
 _ONLY_INDEXES = "only its indexes change"
 _GOES = "its rows, where it has any, are kept"
 
+Kind = Literal["rebuild", "rows", "new", "drop", "indexes"]
+
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a plan does to one table.
+    """What a plan does to one table; `rows`: it stays, and only rows of it change.
 
     `added`, `removed` and `constraints` (those gained) are definitions; `changed` are a column's definitions now and
     then; `moved` are columns; `values` are columns with the expression, or the spellings, that their values come from.
@@ -29,7 +31,7 @@ class Explanation:
 
     table: str
     version: int
-    kind: Literal["rebuild", "new", "drop", "indexes"]
+    kind: Kind
     why: tuple[str, ...]
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -70,7 +72,7 @@ def _of_plan(plan: TablePlan, present: TableText | None) -> Explanation:
     rows_change = plan.kind != "indexes" and (bool(values or plan.reads) or not (plan.indexes or plan.drops))
     return replace(
         _difference(plan.table, plan.version, present, target, rows_change=rows_change),
-        kind=plan.kind,
+        kind="rows" if plan.update else plan.kind,
         values=tuple(_values(values, where, answers)),
         made=_lines(plan.indexes),
         dropped=_lines(plan.drops),
@@ -86,11 +88,12 @@ def _of_change(change: Change, version: int) -> Explanation:
         return Explanation(change.table, version, "drop", (_GOES,), originals=change.originals_table)
     if after is None:
         why = _ONLY_VALUES if change.values else _ONLY_INDEXES
-        explained = Explanation(change.table, version, "indexes" if change.only_indexes else "rebuild", (why,))
+        kind: Kind = "indexes" if change.only_indexes else "rows" if change.where else "rebuild"
+        explained = Explanation(change.table, version, kind, (why,))
     else:
         explained = _difference(change.table, version, before, after, rows_change=bool(change.values))
     values = tuple(_values(change.values, change.where, Answers()))
-    keeps = explained.kind == "rebuild" and bool(explained.removed or explained.changed or change.values)
+    keeps = explained.kind in ("rebuild", "rows") and bool(explained.removed or explained.changed or change.values)
     originals = change.originals_table if keeps else None
     made, dropped = _lines(change.indexes), _lines(change.drops)
     return replace(explained, values=values, made=made, dropped=dropped, originals=originals)

@@ -52,6 +52,10 @@ class Ledger:
         """The promotion by which `version` is applied; None where the history has none."""
         return next((p for p in reversed(self.promotions) if p.version == version and p.reversed_at is None), None)
 
+    def knows(self, run_id: str) -> bool:
+        """Whether what run `run_id` committed, be it a promotion or a way back, is in force."""
+        return any(run_id == (p.run_id if p.reversed_at is None else p.reversed_by) for p in self.promotions)
+
     @property
     def last_change(self) -> datetime | None:
         """When a migration was last applied or undone."""

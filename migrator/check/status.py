@@ -11,7 +11,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.check.drift import Drift, ledger_drift, ledger_findings, schema_drift
 from migrator.check.explanation import Explanation, explain
-from migrator.check.forecast import Forecast, forecast
+from migrator.check.forecast import Forecast, RowsNotKnownError, forecast
 from migrator.check.promotions import Ledger, Promotion, read_promotions
 from migrator.check.under_way import Run, run_on
 from migrator.connect import LOCK_TIMEOUT_S, is_passing, opened
@@ -20,7 +20,7 @@ from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.migration import Migration
 from migrator.plan import Plan
-from migrator.preflight import Live, preflight, read_state
+from migrator.preflight import Live, preflight, read_state, way_out_of
 from migrator.schema import Schema, own_objects
 
 
@@ -81,6 +81,9 @@ _HOT = Drift(
 )  # fmt: skip
 
 
+_KILLED = "killed_run"
+
+
 def _as_a_run_sees_it(
     database: Path, application: Application, timeout_s: float
 ) -> tuple[Live | None, RefusedError | None]:
@@ -107,7 +110,7 @@ def _from_outside(real: Path, refusal: RefusedError | None) -> tuple[Run | None,
         return run, replace(outside, findings=(Finding("run_under_way", "a run is at work on the database"),))
     if journal is not None:
         way_out = "start the migration again, which ends what it began"
-        killed = Drift("killed_run", "", f"run {journal.run_id}", "was killed before its end", "", way_out)
+        killed = Drift(_KILLED, "", f"run {journal.run_id}", "was killed before its end", "", way_out)
         return run, replace(outside, drift=(killed,))
     return run, outside
 
@@ -122,16 +125,17 @@ def _read(
     """Adds what the ledger and the schema say to what was seen from `outside`."""
     schema = read_state(connection, application).schema
     outside = replace(outside, schema=schema)
-    drift = (*outside.drift, *_leftovers(connection, run))
+    left = tuple(_leftovers(connection, run))
     try:
         ledger = read_promotions(connection, application.name)
     except RefusedError as error:
-        return replace(outside, drift=(*drift, Drift("ledger", "", "the ledger", error.fault, "", error.way_out)))
+        fault = Drift("ledger", "", "the ledger", error.fault, "", error.way_out)
+        return replace(outside, drift=(*outside.drift, *left, fault))
     applied = tuple((m, ledger.standing(m.version)) for m in application.migrations if m.label in ledger.labels)
     pending = tuple(m for m in application.migrations if m.label not in ledger.labels)
     version = len(applied)
     found, added = schema_drift(application, schema, ledger, version, refused=refusal is not None)
-    drift = (*drift, *ledger_drift(application, ledger), *found)
+    drift = (*_ended(outside, ledger, bool(left)), *left, *ledger_drift(application, ledger), *found)
     if refusal is not None and run is not Run.UNDER_WAY and not drift:
         drift = (Drift("refused", "", "a migration", f"would be refused: {refusal.fault}", "", refusal.way_out),)
     findings = (*outside.findings, *added, *ledger_findings(application, ledger))
@@ -156,13 +160,26 @@ def _with_plan(connection: sqlite3.Connection, status: Status, live: Live | None
     except (sqlite3.Error, MigratorError) as error:
         if isinstance(error, sqlite3.Error) and is_passing(error):
             raise
-        message = f"no lock time can be estimated, because a few rows cannot be migrated alone ({error})"
+        why = str(error) if isinstance(error, RowsNotKnownError) else f"a few rows cannot be migrated alone ({error})"
+        message = f"no lock time can be estimated, because {why}"
         return replace(planned, findings=(*status.findings, Finding("no_forecast", message)))
 
 
+def _ended(outside: Status, ledger: Ledger, has_left: bool) -> Iterator[Drift]:
+    """What was seen from `outside`; of a run that the ledger knows, that no more than its end is open."""
+    for drift in outside.drift:
+        journal = read_journal(outside.database) if drift.code == _KILLED else None
+        if journal is None or not ledger.knows(journal.run_id):
+            yield drift
+            continue
+        now, ends = ("left tables to remove", "removes them") if has_left else ("did not end", "ends it")
+        way_out = f"start the migration again, which {ends}"
+        yield replace(drift, code="promoted_run", now=f"promoted, but {now}", way_out=way_out)
+
+
 def _leftovers(connection: sqlite3.Connection, run: Run | None) -> Iterator[Drift]:
-    names = ", ".join(own_objects(connection))
-    if names and run is not Run.UNDER_WAY:
-        killed = run is Run.KILLED
-        way_out = "start the migration again, which removes what a run left" if killed else "rename or drop them"
-        yield Drift("leftovers", "", names, "named like what is there only while a run lasts", "", way_out)
+    left = own_objects(connection)
+    if left and run is not Run.UNDER_WAY:
+        ends = "start the migration again, which removes what a run left; do not drop them by hand"
+        way_out = ends if run is Run.KILLED else way_out_of(left)
+        yield Drift("leftovers", "", ", ".join(left), "named like what is there only while a run lasts", "", way_out)

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from migrator.check.explanation import Explanation
 
-KINDS = {"rebuild": "is made anew", "new": "is new", "drop": "goes", "indexes": "stays"}
+KINDS = {
+    "rebuild": "is made anew",
+    "rows": "keeps its place; only the rows that match change",
+    "new": "is new",
+    "drop": "goes",
+    "indexes": "stays",
+}
+_KEPT = {"drop": "its rows, where it has any", "rows": "the old values of the rows that change"}
 SENTENCES = frozenset({"why", "originals", "because"})
 """The labels of lines in words; those of all others are definitions, statements and expressions."""
 
@@ -30,12 +37,12 @@ def wording(explained: Explanation) -> Iterator[tuple[str, str]]:
         for line in lines:
             yield label, line
     if explained.made_again:
-        yield "because", "DROP TABLE takes them along"
+        rows = explained.kind == "rows"
+        yield "because", "they must not fire for what a migration does" if rows else "DROP TABLE takes them along"
 
 
 def _originals(explained: Explanation) -> Iterator[str]:
     if explained.originals is not None:
-        kept = "its rows, where it has any" if explained.kind == "drop" else "what the new table cannot hold"
-        yield f"{explained.originals} keeps {kept}"
+        yield f"{explained.originals} keeps {_KEPT.get(explained.kind, 'what the new table cannot hold')}"
     if explained.comes_back is not None:
         yield f"{explained.comes_back} gives back what it kept"

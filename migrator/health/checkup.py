@@ -24,7 +24,7 @@ from migrator.health.schema_verdict import judge_schema
 from migrator.health.snapshot import take_snapshot
 from migrator.health.tool_health import ToolHealth, check_tools
 from migrator.inspection import foreign_key_violations, integrity_faults
-from migrator.preflight import read_state
+from migrator.preflight import read_state, way_out_of
 from migrator.schema import own_objects
 
 FOLDER_PREFIX = "verify-"
@@ -70,7 +70,7 @@ class Health:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What the snapshot shows; `own` are the objects in it that are named like those of a run."""
+    """What the snapshot shows; `own` are the objects in it, text by name, that are named like those of a run."""
 
     size_bytes: int | None = None
     version: int | None = None
@@ -78,7 +78,7 @@ class _Looked:
     rows: Mapping[str, int] = field(default_factory=dict)
     tools: tuple[ToolHealth, ...] = ()
     noted: tuple[Finding, ...] = ()
-    own: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def check(
@@ -157,7 +157,7 @@ def _run_on(database: Path, noted: list[Finding]) -> Run:
         return Run.NONE
 
 
-def _about_runs(database: Path, runs: set[Run], own: Sequence[str]) -> Iterator[Finding]:
+def _about_runs(database: Path, runs: set[Run], own: Mapping[str, str]) -> Iterator[Finding]:
     """What a run at work has in the database is its own affair; without one it is what a killed run left."""
     if Run.UNDER_WAY in runs:
         yield Finding("run_under_way", "a migration or a restore is at work on the database")
@@ -166,7 +166,7 @@ def _about_runs(database: Path, runs: set[Run], own: Sequence[str]) -> Iterator[
         yield Fault("killed_run", f"a run on {database} was killed, or could not end; {ends} ends what it began")
     elif own:
         yield Fault(
-            "leftovers", f"the database has objects named like this tool's own: {', '.join(own)}; rename or drop them"
+            "leftovers", f"the database has objects named like this tool's own: {', '.join(own)}; {way_out_of(own)}"
         )
 
 
@@ -183,7 +183,7 @@ def _look(
         state = read_state(connection, application)
         verdict = judge_schema(connection, application, state)
         rows = {table: count_rows(connection, table) for table in state.schema.tables}
-        own = tuple(own_objects(connection))
+        own = own_objects(connection)
         broken = tuple(
             Finding("foreign_key_violations", f"rows break the foreign key {key}", count)
             for key, count in foreign_key_violations(connection).items()

@@ -110,7 +110,7 @@ def test_a_run_that_has_not_ended_is_exit_code_2_and_its_journal_stays(demo: Pat
     assert (code, [d["code"] for d in result["drift"]]) == (2, ["killed_run", "leftovers"])
     assert result["drift"][0]["what"] == "run 2a9f0eaf"
     assert "would be refused" not in json.dumps(result["drift"])
-    assert "objects named like this tool's own: _mig_CodePatterns" in result["refusal"]
+    assert (result["refusal"], result["plan"]["to_version"]) == (None, NEWEST)
 
 
 APPLICATION = """
@@ -218,6 +218,11 @@ def test_what_cannot_be_told_is_exit_code_1_in_few_lines(
     else:
         assert stdout == ""
         assert message in " ".join(stderr.split())
+
+
+def test_the_help_says_how_wrong_arguments_end(tmp_path: Path) -> None:
+    code, stdout, _ = output_of("flows.check", tmp_path, "--help")
+    assert (code, "1: it could not be told; wrong arguments end so too." in " ".join(stdout.split())) == (0, True)
 
 
 def test_what_was_found_before_an_error_is_told(demo: Path) -> None:

@@ -183,6 +183,24 @@ def test_what_is_undecided_is_exit_code_2_and_keeps_every_command_from_running(c
     assert (code, json.loads(stdout)["plan"]["to_version"]) == (0, NEXT)
 
 
+def test_a_desired_schema_of_one_table_takes_no_other_away_unasked(checkout: Path) -> None:
+    whole = (checkout / "desired.sql").read_text()
+    (summaries,) = re.findall(r'CREATE TABLE "?Summaries"? \(.*?\n?\);\n', whole, flags=re.DOTALL)
+    (checkout / "desired.sql").write_text(summaries)
+    code, result = made(checkout)
+    goes = [item["text"] for item in result["new"]["changes"] if item["kind"] == "table_dropped"]
+    assert (code, result["outcome"], len(goes)) == (2, "drift", whole.count("CREATE TABLE") - 1)
+    assert "table ChatHistory goes" in goes
+    asked = [question["what"] for question in result["new"]["undecided"]]
+    assert all(any(what.startswith(each) or f"{each[:-5]} cannot be" in what for what in asked) for each in goes)
+    code, _, stderr = output_of("flows.migrate", checkout, "--database", "demo.db")
+    assert (code, f"decide what UNDECIDED in {FILE} lists" in stderr) == (2, True)
+    (checkout / "migrator" / "ltmc" / "migrations" / FILE).unlink()
+    arguments = ("--database", "demo.db", "--new", "stars", "--desired", "desired.sql")
+    code, stdout, _ = output_of("flows.check", checkout, *arguments)
+    assert (code, ": the new migration is not ready, " in stdout.splitlines()[0]) == (2, True)
+
+
 def test_a_database_that_is_not_as_its_migrations_say_is_no_start(checkout: Path) -> None:
     run_sql(checkout / "demo.db", "CREATE TABLE _mig_left (id)")
     desire(checkout, "Resources", ("file_name TEXT", "file_name TEXT, stars INTEGER DEFAULT 0"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import sqlite3
 from pathlib import Path
@@ -16,7 +17,7 @@ from migrator import online, shadow
 from migrator.pace import throttle_path
 from tasks import artifacts, cancellation
 from tasks.record import watch_progress
-from tests.pipeline.programs import stopping
+from tests.pipeline.programs import output_of, stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, run
 from tests.pipeline.test_cancellation import cancels_after
 
@@ -145,6 +146,13 @@ def test_the_next_start_ends_a_killed_online_run(demo: Path, moment: str, outcom
         program.reaches(moment)
         program.child.kill()
         assert program.child.wait() == -9
+    code, stdout, _ = output_of("flows.migrate", demo.parent, "--database", str(demo), "--dry-run", "--json")
+    looked, left = json.loads(stdout), own_objects(demo)
+    assert (code, looked["outcome"]) == (0, "planned" if outcome == "migrated" else outcome)
+    (said,) = [found["message"] for found in looked["findings"] if found["code"] == "killed_run"]
+    assert said.startswith("a migration first ends what the killed run ")
+    assert ("do not drop them by hand" in said) == bool(left)
+    assert all(name in said for name in left)
     ended = run(demo)
     assert ended.report.outcome == outcome
     assert columns(demo) == COLUMNS_AFTER

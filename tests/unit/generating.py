@@ -1,8 +1,10 @@
 """Two schemas, the migration that is generated from one to the other, and what SQLite itself makes of the rows."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from migrator.application import Application
@@ -21,6 +23,14 @@ def schema_of(*statements: str) -> Schema:
 
 def generated(now: Iterable[str], desired: Iterable[str], renames: Mapping[str, str] | None = None) -> Generated:
     return generate(schema_of(*now), schema_of(*desired), "made_up", (), renames)
+
+
+def decided(made: Generated) -> Generated:
+    """As it is when a person has removed every entry of UNDECIDED."""
+    text = re.sub(
+        r"^UNDECIDED: .*?^if", "UNDECIDED: tuple[str, ...] = ()\nif", made.text, flags=re.DOTALL | re.MULTILINE
+    )
+    return replace(made, text=text)
 
 
 def loaded(text: str, folder: Path, version: int = 1) -> Migration:

@@ -382,3 +382,10 @@ def test_a_folder_that_takes_no_file_is_an_error_and_nothing_is_left():
         with pytest.raises(PermissionError):
             in_child(lambda: write_marked(Path(folder), "schema.md", TEXT), as_nobody)
         assert os.listdir(folder) == []
+
+
+def test_a_migration_that_changes_only_rows_of_a_table_is_told_so(database):
+    told = section(page_of(database, notes_application(MADE_UP)), f"### `{MADE_UP.label}`")
+    chat = told.split("`chat` ")[1].splitlines()
+    assert chat[0] == "keeps its schema, and rows of it change:"
+    assert chat[-1] == "- `chat_legacy` keeps their old values"

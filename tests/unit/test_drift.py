@@ -13,16 +13,18 @@ import pytest
 from migrator.check.drift import schema_drift
 from migrator.check.promotions import Ledger
 from migrator.check.status import NotReadableError, look
+from migrator.check.wording import KINDS, wording
 from migrator.journal import Journal, write_journal
 from migrator.ltmc import LTMC
 from migrator.ltmc.migrations import m0001_code_patterns
 from migrator.migration import Change
 from migrator.promotion import promote
-from migrator.restoration import recover
+from migrator.removal import remove_old
+from migrator.restoration import finish_promoted, recover
 from migrator.schema import read_schema
 from tests.children import holding, killed_in, running
 from tests.notes import AFTER, BEFORE, NOTES, change, make_notes, migration, notes_application
-from tests.runs import PLENTY_MS, beside, migrate, rehearsed, restored, rows, run_sql, stored
+from tests.runs import PLENTY_MS, beside, live_of, migrate, rehearsed, restored, rows, run_sql, stored
 from tests.unit.made_up import CHAT, MADE_UP, TASKS, TASKS_WITH_STATE
 
 LOCK = """
@@ -432,7 +434,8 @@ def test_what_a_run_leaves_only_while_it_lasts_is_reported_and_stays(database):
     assert "named like this tool's own" in status.refusal
 
 
-def test_what_a_killed_run_left_is_reported_and_stays(database):
+def killed_while_copying(database):
+    """An online promotion that was killed when it had copied some rows; returns the id of the run."""
     candidate = rehearsed(database)
     live = candidate.inspection.backup.live
     write_journal(database, Journal(live.run_id, str(live.directory)))
@@ -441,12 +444,56 @@ def test_what_a_killed_run_left_is_reported_and_stays(database):
         promote(candidate, 0, lambda *_: (say("copying"), signal.pause()))
 
     assert killed_in("copying", 0, 0.0, stop_halfway).killed
+    return live.run_id
+
+
+def test_what_a_killed_run_left_is_reported_and_stays(database):
+    planned = looked(database).plan
+    run_id = killed_while_copying(database)
     status = looked(database)
     assert codes(status) == ["killed_run", "leftovers"]
-    assert status.drift[0].what == f"run {live.run_id}"
-    assert "_mig_notes" in status.drift[1].what
-    assert status.drift[1].way_out == "start the migration again, which removes what a run left"
+    assert status.drift[0].what == f"run {run_id}"
+    assert "_mig_notes.log" in status.drift[1].what
+    assert status.drift[1].way_out == (
+        "start the migration again, which removes what a run left; do not drop them by hand"
+    )
+    assert (status.refusal, status.plan, status.forecast.rows) == (None, planned, 20)
     recover(database, NOTES)
+    assert codes(looked(database)) == []
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_run_that_promoted_was_not_killed_before_its_end(database, is_back):
+    if is_back:
+        migrate(database)
+    done = promote(rehearsed(database, to_version=0 if is_back else 1), 0)
+    live = live_of(done)
+    write_journal(database, Journal(live.run_id, str(live.directory)))
+    removes = "start the migration again, which removes them"
+    told = [(d.code, d.what, d.now, d.way_out) for d in looked(database).drift]
+    assert told[0] == ("promoted_run", f"run {live.run_id}", "promoted, but left tables to remove", removes)
+    assert [code for code, *_ in told[1:]] == ["leftovers"]
+    remove_old(done)
+    ends = "start the migration again, which ends it"
+    (said,) = looked(database).drift
+    assert (said.code, said.now, said.way_out) == ("promoted_run", "promoted, but did not end", ends)
+    assert [f.code for f in finish_promoted(live)] == []
+    assert codes(looked(database)) == []
+
+
+def test_without_the_journal_nobody_is_told_to_drop_what_the_triggers_write_to(database):
+    killed_while_copying(database)
+    database.with_name("notes.db.migrating").unlink()
+    status = looked(database)
+    (found,) = status.drift
+    assert found.code == "leftovers"
+    assert found.way_out.startswith("drop the triggers first, then the tables, in one transaction: ")
+    assert status.refusal.endswith(found.way_out)
+    left = rows(database, "SELECT type, name FROM sqlite_master WHERE name LIKE '!_mig!_%' ESCAPE '!' AND sql NOTNULL")
+    assert {"trigger", "table"} <= {kind for kind, _ in left}
+    dropped = [f'DROP {kind} "{name}"' for wanted in ("trigger", "table") for kind, name in left if kind == wanted]
+    run_sql(database, "BEGIN", *dropped, "COMMIT")
+    run_sql(database, "INSERT INTO notes (body, mood) VALUES ('after', 'good')")
     assert codes(looked(database)) == []
 
 
@@ -457,6 +504,7 @@ def test_what_a_run_at_work_has_in_the_database_is_no_drift(database):
     with running(LOCK, database):
         status = looked(database)
         assert (status.drift, [f.code for f in status.findings]) == ((), ["run_under_way"])
+        assert status.refusal == f"a run is at work on {database}; wait until it has ended"
         run_sql(database, "ALTER TABLE notes ADD COLUMN stars INTEGER")
         assert codes(looked(database)) == ["half_altered"]
 
@@ -550,7 +598,7 @@ def test_the_plan_of_several_tables_and_versions_tells_each_step(tmp_path):
     run_sql(database, TASKS, CHAT, "INSERT INTO tasks VALUES (1, 'one', 0)")
     status = looked(database, application)
     assert [(t.table, t.kind, t.version) for t in status.explanations] == [
-        ("tasks", "rebuild", 1), ("steps", "new", 1), ("chat", "rebuild", 1), ("tasks", "rebuild", 2),
+        ("tasks", "rebuild", 1), ("steps", "new", 1), ("chat", "rows", 1), ("tasks", "rebuild", 2),
     ]  # fmt: skip
     first, steps, chat, second = status.explanations
     assert first.why == ("ALTER TABLE adds columns only at the end",)
@@ -568,10 +616,38 @@ def test_the_way_follows_from_the_estimate_and_the_limit(database, max_lock_ms, 
     assert found.lock_ms > 0
 
 
-def test_of_many_rows_the_rowids_say_how_many_there_can_be(database):
-    run_sql(database, "UPDATE notes SET id = 5000000 WHERE id = 20")
-    found = looked(database, max_lock_ms=1).forecast
-    assert (found.rows, found.counted, found.sample, found.way) == (5_000_000, False, 20, "online")
+def test_a_table_of_which_only_rows_change_keeps_its_place_and_only_those_are_counted(tmp_path):
+    database = tmp_path / "chat.db"
+    run_sql(database, TASKS, CHAT, "CREATE TRIGGER heard AFTER INSERT ON chat BEGIN SELECT 1; END")
+    run_sql(database, "INSERT INTO chat VALUES (1, 'hello', 's1', 'user'), (2, 's1', 'bot', 'hi'), (3, '', '', 'bot')")
+    status = looked(database, notes_application(MADE_UP))
+    assert (status.forecast.rows, status.forecast.counted, status.forecast.sample) == (2, True, 2)
+    (chat,) = [table for table in status.explanations if table.table == "chat"]
+    assert KINDS[chat.kind] == "keeps its place; only the rows that match change"
+    said = list(wording(chat))
+    assert ("originals", "chat_legacy keeps the old values of the rows that change") in said
+    assert ("makes again", "CREATE TRIGGER heard AFTER INSERT ON chat BEGIN SELECT 1; END") in said
+    assert said[-1] == ("because", "they must not fire for what a migration does")
+
+
+def test_of_many_rows_the_rowids_say_how_many_there_can_be(database, monkeypatch):
+    monkeypatch.setattr("migrator.check.forecast._COUNTED_ROWS", 1000)
+    run_sql(database, "UPDATE notes SET id = 2000 WHERE id = 20")
+    found = looked(database, max_lock_ms=0.001).forecast
+    assert (found.rows, found.counted, found.sample, found.way) == (2000, False, 20, "online")
+
+
+@pytest.mark.parametrize(("counted", "rows_counted"), [(21, 20), (20, None)])
+def test_more_rows_than_the_file_has_room_for_are_counted_or_not_known(database, monkeypatch, counted, rows_counted):
+    monkeypatch.setattr("migrator.check.forecast._COUNTED_ROWS", counted)
+    run_sql(database, f"UPDATE notes SET id = {2**63 - 2} WHERE id = 20")
+    status = looked(database)
+    if rows_counted is not None:
+        assert (status.forecast.rows, status.forecast.counted) == (rows_counted, True)
+    else:
+        (said,) = status.findings
+        assert (said.code, status.forecast) == ("no_forecast", None)
+        assert said.message.startswith("no lock time can be estimated, because how many rows notes has is not known: ")
 
 
 def test_rows_that_do_not_fit_make_an_estimate_all_the_same(database):

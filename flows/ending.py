@@ -81,6 +81,7 @@ class Run:
         live, for a cancelled run. A worker cancels with SIGTERM.
         """
         self.report.failed_step = self.report.running
+        error = _stop_behind(error)
         with undisturbed():
             standing = self._standing(error)
             if standing is not None:
@@ -174,6 +175,17 @@ class Run:
             self.report.add_findings(clean_up())
         except Exception as error:
             self.report.add_findings([Finding("clean_up_failed", f"the next start ends this run: {error}")])
+
+
+def _stop_behind(error: BaseException) -> BaseException:
+    """The signal that stopped the run, where `error` came of it: a task of Prefect that is stopped as it begins fails
+    at its own clean-up, with an error that says nothing of that."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, KeyboardInterrupt | TerminationSignal):
+            return behind
+        behind = behind.__context__
+    return error
 
 
 def _is_lock(error: BaseException) -> bool:

@@ -88,6 +88,6 @@ def _tell(fleet: Fleet, request: FleetRequest, terminal: FleetTerminal, options:
     if options.json:
         terminal.print_json(facts)
     else:
-        terminal.print_fleet(fleet, request.state, facts)
+        terminal.print_fleet(fleet, request, facts)
     if terminal.fault is not None:
         terminal.say(f"{fleet.outcome}; stdout took no report of it ({terminal.fault})")

@@ -12,7 +12,7 @@ from loguru import logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
 from flows.request import MigrationRequest
 from migrator import ledger, restoration, verification
@@ -77,8 +77,8 @@ class Run:
         """Afterwards live is as before the run, or, where the promotion was committed and only the end of the run was
         disturbed, as promoted.
 
-        Raises `error` itself, or RestoreError with both errors; returns a Cancelled state, which says what became of
-        live, for a cancelled run. A worker cancels with SIGTERM.
+        Raises `error` itself, or RestoreError with both errors; returns a state that says what became of live:
+        Cancelled for a cancelled run, which a worker cancels with SIGTERM, and, in a flow run, Failed for a locked one.
         """
         self.report.failed_step = self.report.running
         error = _stop_behind(error)
@@ -95,6 +95,9 @@ class Run:
             )
         if cancelled:
             return Cancelled(message=f"{self.report.outcome}: {self.report.error}")
+        if _is_lock(failure) and FlowRunContext.get() is not None:
+            # Its own words say neither whose lock it was nor what to do; whoever called the flow gets it all the same.
+            return Failed(message=self.report.error, data=failure)
         raise failure
 
     def _standing(self, error: BaseException) -> Finding | None:

@@ -18,7 +18,7 @@ from loguru import logger
 
 from flows.application import LTMC
 from flows.arguments import UsageError, parse
-from flows.recording import leave, wait_until_recorded
+from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
 from flows.server import ServerStartError, server_of_run, without_heartbeats
 from flows.terminal import Terminal
@@ -99,7 +99,7 @@ def _sql(live: Live) -> str:
 
 def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> NoReturn:
     """Runs the flow on a server; the process ends here, bounded, whatever the server does."""
-    own = None
+    own, recording_timeout_s = None, _RECORDING_TIMEOUT_S
     try:
         own = server_of_run(lambda fault: report.add_findings([Finding("server_not_used", fault)]))
         from flows.ending import report_to_fill
@@ -115,13 +115,15 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
                 # Whoever recovers a killed run works in another folder.
                 migrate(request.model_copy(update={"database": request.database.absolute()}))
     except BaseException as error:
+        if not isinstance(error, Exception):
+            recording_timeout_s = STOPPED_TIMEOUT_S
         _refuse(report, error)
     on_end_signals(signal.SIG_IGN)
     _tell(report, request, terminal, options)
     # All is said; who does not want to wait for Prefect's records need not.
     on_end_signals(lambda number, frame: os._exit(report.exit_code))
     if report.flow_run_id is not None:
-        recorded = wait_until_recorded(report.flow_run_id, report.task_runs, _RECORDING_TIMEOUT_S)
+        recorded = wait_until_recorded(report.flow_run_id, report.task_runs, recording_timeout_s)
         if not recorded:
             terminal.say("the Prefect server did not record every task run; the report has them all")
     if own is not None:

@@ -13,7 +13,7 @@ from loguru import logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
 from flows.request import MigrationRequest
 from migrator import ledger, restoration, verification
@@ -78,10 +78,11 @@ class Run:
         """Afterwards live is as before the run, or, where the promotion was committed and only the end of the run was
         disturbed, as promoted.
 
-        Raises `error` itself, or RestoreError with both errors; returns a Cancelled state, which says what became of
-        live, for a cancelled run. A worker cancels with SIGTERM.
+        Raises `error` itself, or RestoreError with both errors; returns a state that says what became of live:
+        Cancelled for a cancelled run, which a worker cancels with SIGTERM, and, in a flow run, Failed for a locked one.
         """
         self.report.failed_step = self.report.running
+        error = _stop_behind(error)
         with undisturbed():
             standing = self._standing(error)
             if standing is not None:
@@ -95,6 +96,9 @@ class Run:
             )
         if cancelled:
             return Cancelled(message=f"{self.report.outcome}: {self.report.error}")
+        if _is_lock(failure) and FlowRunContext.get() is not None:
+            # Its own words say neither whose lock it was nor what to do; whoever called the flow gets it all the same.
+            return Failed(message=self.report.error, data=failure)
         raise failure
 
     def _standing(self, error: BaseException) -> Finding | None:
@@ -190,6 +194,17 @@ class Run:
             self.report.add_findings(clean_up())
         except Exception as error:
             self.report.add_findings([Finding("clean_up_failed", f"the next start ends this run: {error}")])
+
+
+def _stop_behind(error: BaseException) -> BaseException:
+    """The signal that stopped the run, where `error` came of it: a task of Prefect that is stopped as it begins fails
+    at its own clean-up, with an error that says nothing of that."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, KeyboardInterrupt | TerminationSignal):
+            return behind
+        behind = behind.__context__
+    return error
 
 
 def _is_lock(error: BaseException) -> bool:

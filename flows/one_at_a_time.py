@@ -30,6 +30,7 @@ def one_at_a_time(database: Path, run: Run) -> Iterator[None]:
             held.enter_context(lock_when_free(database))
         except RefusedError as error:
             run.end_badly(error)
+            raise
         held.enter_context(asking_once())
         yield
 

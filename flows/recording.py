@@ -15,6 +15,9 @@ from uuid import UUID
 
 from flows.server import within
 
+STOPPED_TIMEOUT_S = 3.0
+"""How long whoever stopped a run waits for its records: a task run that was stopped as it began never gets a state."""
+
 
 def wait_until_recorded(flow_run_id: UUID | str, task_runs: int, timeout_s: float) -> bool:
     """True once the server holds the run's logs and at least `task_runs` task runs, all in a final state.

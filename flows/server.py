@@ -12,6 +12,8 @@ import contextlib
 import contextvars
 import http.client
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,9 +24,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from flows.announced import announced_url
+from migrator.errors import RefusedError
 
 T = TypeVar("T")
 
@@ -33,6 +36,11 @@ REFUSES_CREDENTIALS = "it refuses the credentials"
 PROBE_TIMEOUT_S = 0.5
 STOP_TIMEOUT_S = 3.0
 LOG_LIMIT_BYTES = 1_000_000
+_WAY_OUT = "set PREFECT_HOME to a folder that this user may write"
+_SAYS_WHY = re.compile(r"[\w.]+(Error|Exception): .+")
+_TAIL_BYTES = 20_000
+_FULL_BYTES = 1_000_000
+"""With less room than this Prefect's database cannot be written, nor what the server has to say about that."""
 
 OWN_SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -75,7 +83,7 @@ class Listening:
 
 
 def listening_server() -> Listening:
-    """The Prefect server to use, found in at most 0.5 s; never raises.
+    """The Prefect server to use, found in at most 0.5 s; raises as `prefect_home` does.
 
     Looks at PREFECT_API_URL, else the active profile, else where `make ui` says that its server is, else the default
     local address. A server is used only when it answers /health and accepts the configured credentials. Only a server
@@ -155,8 +163,11 @@ def _active_profile() -> dict[str, Any]:
 
 
 def prefect_home() -> Path:
-    """The directory of Prefect's database and profiles."""
-    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    """The directory of Prefect's database and profiles. Raises RefusedError for a user without a home."""
+    try:
+        return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    except RuntimeError:
+        raise RefusedError("this user has no home folder, and a run keeps its records there", _WAY_OUT) from None
 
 
 class OwnServer:
@@ -166,27 +177,30 @@ class OwnServer:
     within 2 s of `stop()` or of the run's death, however that came.
     """
 
-    def __init__(self, child: subprocess.Popen[bytes], api_url: str, log_path: Path) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], api_url: str, log_path: Path, log_begins: int = 0) -> None:
         self._child = child
         self.api_url = api_url
         self.log_path = log_path
+        self._log_begins = log_begins
 
     @classmethod
     def start(cls, log_path: Path | None = None) -> OwnServer:
         """Starts the server and makes Prefect, imported from now on, use it; takes some 10 ms.
 
         The address accepts connections at once and answers when the server is up. `log_path` (default
-        `$PREFECT_HOME/migrate-server.log`) gets what the server writes. Raises OSError when it cannot.
+        `$PREFECT_HOME/migrate-server.log`) gets what the server writes. Raises RefusedError where its folder cannot be
+        written, OSError when the server cannot be started.
         """
         log_path = log_path or prefect_home() / "migrate-server.log"
-        with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        with _opened_log(log_path) as log, socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+            log_begins = os.fstat(log.fileno()).st_size
             api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            child = _start_child(listening.fileno(), api_url, log_path)
+            child = _start_child(listening.fileno(), api_url, log)
         use(api_url)
         if auth_string := _setting("PREFECT_SERVER_API_AUTH_STRING"):
             os.environ["PREFECT_API_AUTH_STRING"] = auth_string
         _bypass_proxies_for_loopback()
-        return cls(child, api_url, log_path)
+        return cls(child, api_url, log_path, log_begins)
 
     @property
     def alive(self) -> bool:
@@ -203,7 +217,20 @@ class OwnServer:
                 self._child.wait(1.0)
             code = self._child.poll()
             fault = f"did not answer within {timeout_s:g} s ({error})" if code is None else f"ended with code {code}"
-            raise ServerStartError(fault, self.log_path) from error
+            raise ServerStartError(fault + self._last_words(), self.log_path) from error
+
+    def _last_words(self) -> str:
+        """Why the server ended, as far as it could say so: behind its error come lines that help nobody."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self.log_path.parent).free < _FULL_BYTES:
+                return f", because there is no room left for {self.log_path.parent}"
+            with self.log_path.open("rb") as log:
+                log.seek(max(self._log_begins, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+            said = [line for line in lines if line.strip()]
+            if last := next(filter(_SAYS_WHY.match, reversed(said)), said[-1] if said else None):
+                return f" ({last.strip()})"
+        return ""
 
     def stop(self) -> None:
         """Ends the server, politely first; it is gone within 4 s. Does nothing the second time."""
@@ -230,21 +257,30 @@ def server_of_run(warn: Callable[[str], object]) -> OwnServer | None:
     return None
 
 
-def _start_child(listening_fd: int, api_url: str, log_path: Path) -> subprocess.Popen[bytes]:
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    outgrown = log_path.exists() and log_path.stat().st_size > LOG_LIMIT_BYTES
+def _opened_log(log_path: Path) -> BinaryIO:
+    """The log, open at its end. Raises RefusedError: where it cannot be written Prefect's database cannot be either."""
+    try:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        outgrown = log_path.exists() and log_path.stat().st_size > LOG_LIMIT_BYTES
+        return log_path.open("wb" if outgrown else "ab")
+    except OSError as error:
+        where = log_path if os.path.exists(log_path) else log_path.parent
+        fault = f"{where} cannot be written ({error.strerror}), and a run keeps its records there"
+        raise RefusedError(f"{fault}; nothing was changed", _WAY_OUT) from error
+
+
+def _start_child(listening_fd: int, api_url: str, log: BinaryIO) -> subprocess.Popen[bytes]:
     # -P: this package's module names must not hide top-level ones
     command = [sys.executable, "-P", str(Path(__file__).with_name("own_server_child.py").resolve()), str(listening_fd)]
-    with log_path.open("wb" if outgrown else "ab") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[listening_fd],
-            start_new_session=True,
-            env={**os.environ, **OWN_SERVER_SETTINGS, "PREFECT_API_URL": api_url},
-        )
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        pass_fds=[listening_fd],
+        start_new_session=True,
+        env={**os.environ, **OWN_SERVER_SETTINGS, "PREFECT_API_URL": api_url},
+    )
 
 
 def _bypass_proxies_for_loopback() -> None:

@@ -152,6 +152,11 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
+def path_of(connection: sqlite3.Connection) -> Path:
+    """The file of the database."""
+    return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
 def let_signals_in(connection: Connection) -> None:
     """Lets Python run its signal handlers while SQLite executes a statement."""
     _on_tick(connection, lambda: False, _OPCODES_PER_TICK)
@@ -214,14 +219,21 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
         raise
 
 
-def polling(connection: Connection, attempt: Callable[[], T], timeout_s: float | None = None) -> T:
+def polling(
+    connection: Connection,
+    attempt: Callable[[], T],
+    timeout_s: float | None = None,
+    waited: Callable[[float], None] = lambda seconds: None,
+) -> T:
     """What `attempt` returns, tried every millisecond while another connection's lock refuses it.
 
-    Raises its last sqlite3.OperationalError after `timeout_s` (None: the connection's own timeout); any other error,
-    and a signal's, at once.
+    `waited` is called after each refusal with the seconds since the first try. Raises its last
+    sqlite3.OperationalError after `timeout_s` (None: the connection's own timeout); any other error, and a signal's, at
+    once.
     """
     busy_timeout_ms = int(str(pragma(connection, "busy_timeout")))
-    until = time.monotonic() + (busy_timeout_ms / 1000 if timeout_s is None else timeout_s)
+    began = time.monotonic()
+    until = began + (busy_timeout_ms / 1000 if timeout_s is None else timeout_s)
     connection.execute("PRAGMA busy_timeout=0")
     try:
         while True:
@@ -230,6 +242,7 @@ def polling(connection: Connection, attempt: Callable[[], T], timeout_s: float |
             except sqlite3.OperationalError as error:
                 if not is_passing(error) or connection.arrived is not None or time.monotonic() > until:
                     raise
+            waited(time.monotonic() - began)
             time.sleep(_POLL_S)
     finally:
         connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")

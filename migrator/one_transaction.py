@@ -7,12 +7,13 @@ import sqlite3
 from migrator import rebuild
 from migrator.adoption import refuse_other_rows
 from migrator.application import Application
-from migrator.connect import Connection, deadline, polling, set_pragma
+from migrator.connect import Connection, deadline, path_of, polling, set_pragma
 from migrator.errors import LockTooLongError, PromotionError, RefusedError, RehearsalError
 from migrator.findings import Finding
 from migrator.guard import authorizer, check_unchanged
 from migrator.inspection import name_what_does_not_fit
 from migrator.ledger import WriteLedger
+from migrator.pace import Tell, untold, waiting_for_lock
 from migrator.plan import Plan, State
 
 _COMMIT_TIMEOUT_S = 0.05
@@ -26,16 +27,19 @@ def in_one_transaction(
     expected: State,
     write_ledger: WriteLedger,
     max_lock_ms: float | None = None,
+    tell: Tell = untold,
 ) -> tuple[float, int, tuple[Finding, ...]]:
     """Carries out `plan` and commits it; returns milliseconds of lock, rows, what the application changed meanwhile.
 
     `expected` is the state that the plan was made for. Half of `max_lock_ms` is for the statements, because a COMMIT
-    can take as long again and cannot be interrupted. Raises as `promote` does; then nothing was committed.
+    can take as long again and cannot be interrupted. `tell` is told of a wait for the lock. Raises as `promote` does;
+    then nothing was committed.
     """
     with rebuild.rebuild_settings(connection):
         set_pragma(connection, "cache_size", -rebuild.CACHE_KIB)
         set_pragma(connection, "synchronous", 3)
-        polling(connection, lambda: connection.execute("BEGIN IMMEDIATE"))
+        waited = waiting_for_lock(path_of(connection), tell)
+        polling(connection, lambda: connection.execute("BEGIN IMMEDIATE"), waited=waited)
         limit_s = float("inf") if max_lock_ms is None else max_lock_ms / 2000
         with deadline(connection, limit_s) as elapsed_s:
             try:

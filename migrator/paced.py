@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from migrator.connect import Connection, is_passing, polling, pragma
+from migrator.connect import Connection, is_passing, path_of, polling, pragma
 from migrator.errors import PromotionError
-from migrator.pace import Pace
+from migrator.pace import Pace, telling, waiting_for_lock
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ class Paced:
     def __init__(self, connection: Connection, pace: Pace) -> None:
         self.connection, self.pace = connection, pace
         self.longest_s = 0.0
+        self._database = path_of(connection)
         self._has_wal = str(pragma(connection, "journal_mode")) == "wal"
         if self._has_wal:
             # Otherwise a COMMIT of ours would go on, the lock given back, to carry a thousand pages into the database,
@@ -40,7 +41,8 @@ class Paced:
         Where a reader keeps the COMMIT waiting, all of it is done again. Raises what `work` raises, with nothing
         committed; PromotionError where the lock or the COMMIT is not to be had for a minute.
         """
-        given_up = time.monotonic() + _PATIENCE_S
+        began = time.monotonic()
+        waited = telling(self.pace.tell, f"waiting for readers of {self._database}, which keep a COMMIT from ending")
         while True:
             self._begin()
             started = time.monotonic()
@@ -56,13 +58,15 @@ class Paced:
             self.pace.held(held_s, rows)
             if committed:
                 return rows
-            if time.monotonic() > given_up:
+            if time.monotonic() > began + _PATIENCE_S:
                 raise _not_to_be_had("a reader keeps every COMMIT from ending")
+            waited(time.monotonic() - began)
             self.pace.pause()
 
     def look(self, read: Callable[[], T]) -> T:
         """What `read` returns, which takes no lock that others wait for; again, while somebody keeps readers out."""
-        return self._patiently(read, "another connection keeps readers out")
+        said = f"waiting to read {self._database}; another connection keeps readers out"
+        return self._patiently(read, "another connection keeps readers out", telling(self.pace.tell, said))
 
     def rest(self) -> None:
         """What may be done without the lock is done, and the application gets its turn."""
@@ -72,7 +76,11 @@ class Paced:
         self.pace.pause()
 
     def _begin(self) -> None:
-        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"), "another connection keeps the write lock")
+        self._patiently(
+            lambda: self.connection.execute("BEGIN IMMEDIATE"),
+            "another connection keeps the write lock",
+            waiting_for_lock(self._database, self.pace.tell),
+        )
 
     def _commit(self) -> bool:
         """Whether it is committed; otherwise everything is rolled back."""
@@ -85,9 +93,9 @@ class Paced:
             return False
         return True
 
-    def _patiently(self, attempt: Callable[[], T], why: str) -> T:
+    def _patiently(self, attempt: Callable[[], T], why: str, waited: Callable[[float], None]) -> T:
         try:
-            return polling(self.connection, attempt, _PATIENCE_S)
+            return polling(self.connection, attempt, _PATIENCE_S, waited)
         except sqlite3.OperationalError as error:
             if not is_passing(error) or self.connection.arrived is not None:
                 raise

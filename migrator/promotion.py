@@ -20,7 +20,7 @@ from migrator.journal_mode import use_wal
 from migrator.ledger import WriteLedger
 from migrator.one_transaction import in_one_transaction
 from migrator.online import promote_online
-from migrator.pace import Pace, throttle_path
+from migrator.pace import Pace, Tell, throttle_path, untold
 from migrator.rehearsal import rehearse_online
 from migrator.removal import remove_own
 
@@ -42,11 +42,17 @@ class Promoted:
         return f"{self.rows:,} rows in one transaction, the write lock held for {self.lock_ms:.1f} ms"
 
 
-def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress: Progress = no_progress) -> Promoted:
+def promote(
+    candidate: Candidate,
+    max_lock_ms: float = MAX_LOCK_MS,
+    on_progress: Progress = no_progress,
+    tell: Tell = untold,
+) -> Promoted:
     """Brings the migration into live while the application goes on; every other connection sees old or new.
 
     Reads the rows that live holds now, so writes made since the backup are in. What would hold the write lock longer
     than `max_lock_ms` in one transaction is done online; what was the table waits there to be removed (`remove_own`).
+    `tell` is told why it waits, for the operator's throttle or for another connection's lock.
     Raises, with live as it was but for this tool's own objects: PromotionError where the application changed the schema
     of a migrated table or of what a value is read from, or wrote a value that has no answer, and where the backup is
     gone, online also in the middle; RehearsalError where a row differs; NotOnlineError where one transaction would take
@@ -57,23 +63,23 @@ def promote(candidate: Candidate, max_lock_ms: float = MAX_LOCK_MS, on_progress:
     remove_tree(candidate.inspection.backup.scratch)
     if candidate.plan.adopted:
         # Nothing to fill: rows are looked at once more, and all of them under one lock.
-        return _in_one_transaction(candidate, max_lock_ms)
+        return _in_one_transaction(candidate, max_lock_ms, tell)
     if predicted_lock_ms(candidate, candidate.rows) <= max_lock_ms:
         with suppress(LockTooLongError):
-            return _in_one_transaction(candidate, max_lock_ms)
-    return _online(candidate, max_lock_ms, on_progress)
+            return _in_one_transaction(candidate, max_lock_ms, tell)
+    return _online(candidate, max_lock_ms, on_progress, tell)
 
 
-def _in_one_transaction(candidate: Candidate, max_lock_ms: float) -> Promoted:
+def _in_one_transaction(candidate: Candidate, max_lock_ms: float, tell: Tell) -> Promoted:
     live = candidate.inspection.backup.live
     with opened(live.database) as connection:
         lock_ms, rows, found = in_one_transaction(
-            connection, live.application, candidate.plan, live.state, _ledger_of(candidate), max_lock_ms
+            connection, live.application, candidate.plan, live.state, _ledger_of(candidate), max_lock_ms, tell
         )
     return Promoted(candidate, "one_transaction", lock_ms, rows, found)
 
 
-def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> Promoted:
+def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress, tell: Tell) -> Promoted:
     rehearse_online(candidate)
     live = candidate.inspection.backup.live
     with (
@@ -88,7 +94,7 @@ def _online(candidate: Candidate, max_lock_ms: float, on_progress: Progress) -> 
         _refuse_without_backup(candidate)
         on_progress(done, total)
 
-    pace = Pace(throttle_path(live.database), lambda: between(0, 0))
+    pace = Pace(throttle_path(live.database), lambda: between(0, 0), tell=tell)
     filled = {table.table for table in candidate.plan.tables if table.is_filled_online}
     rows_expected = sum(candidate.inspection.backup.contents[table].rows for table in filled)
     with opened(live.database) as connection:

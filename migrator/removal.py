@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from migrator.application import Application
 from migrator.connect import Connection, opened
 from migrator.ddl import folded, parse_create_table, quote
-from migrator.pace import Pace, throttle_path
+from migrator.pace import Pace, Tell, throttle_path, untold
 from migrator.paced import Paced
 from migrator.rebuild import rebuild_settings
 from migrator.schema import OWN_PREFIX, shape_of
@@ -62,11 +62,11 @@ def remove_own(connection: Connection, application: Application, pace: Pace | No
                 _drop(paced, kind, name)
 
 
-def remove_old(promoted: Promoted) -> None:
+def remove_old(promoted: Promoted, tell: Tell = untold) -> None:
     """Afterwards what was the table is gone from live; the operator's throttle holds here too."""
     live = promoted.candidate.inspection.backup.live
     with opened(live.database) as connection:
-        remove_own(connection, live.application, Pace(throttle_path(live.database)))
+        remove_own(connection, live.application, Pace(throttle_path(live.database), tell=tell))
 
 
 def _drop(paced: Paced, kind: str, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from loguru import logger
+
 from migrator import promotion, removal, verification
 from migrator.candidate import Candidate
 from migrator.performance import Performance
@@ -24,7 +26,9 @@ def promote(candidate: Candidate, performance: Performance, max_lock_ms: float) 
         moved(done, total)
         artifact.show(done, total)
 
-    promoted = promotion.promote(candidate, max_lock_ms, between_holds)
+    promoted = promotion.promote(
+        candidate, max_lock_ms, between_holds, lambda said: logger.warning("promote: {}", said)
+    )
     current_report.get().promoted = promoted
     return promoted
 
@@ -36,4 +40,4 @@ def verify_live(promoted: Promoted) -> Verified:
 
 @step("remove the old table", retries_on_lock=True, cancellable=False)
 def remove_old(promoted: Promoted) -> None:
-    removal.remove_old(promoted)
+    removal.remove_old(promoted, lambda said: logger.warning("remove the old table: {}", said))

@@ -14,7 +14,7 @@ from flows.arguments import UsageError, parse
 from flows.fleet.begin import begun
 from flows.fleet.request import FleetRequest
 from flows.fleet.terminal import FleetTerminal
-from flows.recording import leave, wait_until_recorded
+from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
 from flows.server import OwnServer, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     end_as_ctrl_c_does()
     code, task_runs = _REFUSED, Counter[str]()
     own: OwnServer | None = None
+    recording_timeout_s = _RECORDING_TIMEOUT_S
     try:
         request, options = parse(FleetRequest, "flows.fleet", arguments, demo=False)
         with begun(request) as (fleet, asked):
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
             on_end_signals(signal.SIG_IGN)
         _tell(fleet, asked, terminal, options)
         code = fleet.exit_code
+        if fleet.is_interrupted:
+            recording_timeout_s = STOPPED_TIMEOUT_S
     except (RefusedError, KeyboardInterrupt) as error:
         said = "interrupted before anything was begun" if isinstance(error, KeyboardInterrupt) else str(error)
         terminal.say(f"python -m flows.fleet: {said}" if isinstance(error, UsageError) else said)
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     if own is None and not task_runs:
         return code
     on_end_signals(lambda number, frame: os._exit(code))
-    deadline = time.monotonic() + _RECORDING_TIMEOUT_S
+    deadline = time.monotonic() + recording_timeout_s
     recorded = [wait_until_recorded(run, n, deadline - time.monotonic()) for run, n in task_runs.items()]
     if not all(recorded):
         terminal.say("the Prefect server did not record every task run; the state file has them all")
@@ -85,6 +88,6 @@ def _tell(fleet: Fleet, request: FleetRequest, terminal: FleetTerminal, options:
     if options.json:
         terminal.print_json(facts)
     else:
-        terminal.print_fleet(fleet, request.state, facts)
+        terminal.print_fleet(fleet, request, facts)
     if terminal.fault is not None:
         terminal.say(f"{fleet.outcome}; stdout took no report of it ({terminal.fault})")

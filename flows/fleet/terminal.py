@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from flows.fleet.request import FleetRequest
 from flows.terminal import Terminal
 from migrator.commands import command
 from migrator.fleet.fleet import ABORTED, Fleet
@@ -53,7 +53,7 @@ class FleetTerminal(Terminal):
         with Live(console=self._err, transient=True, get_renderable=lambda: _moving(fleet), refresh_per_second=4):
             yield
 
-    def print_fleet(self, fleet: Fleet, state: Path, facts: dict[str, Any]) -> None:
+    def print_fleet(self, fleet: Fleet, request: FleetRequest, facts: dict[str, Any]) -> None:
         """The outcome for people: the table on stdout; why it stopped, what failed and what to do on stderr."""
         self._out.print(f"fleet {fleet.order.fleet_id}: {_HEADLINES[fleet.outcome]}")
         self._out.print(_table(fleet))
@@ -65,8 +65,10 @@ class FleetTerminal(Terminal):
         if fleet.why_stopped is not None:
             self.say(f"stopped: {fleet.why_stopped}")
         if fleet.exit_code and fleet.outcome != PLANNED and facts["state"] is not None:
-            again = command("python", "-m", "flows.fleet", "--state", state, "--resume")
-            self.say(f"to go on: {again}{' --retry-failed' if fleet.failures else ''}")
+            again = command("python", "-m", "flows.fleet", "--state", request.state, "--resume")
+            answered = request.map_result or request.truncate_times or request.null_duplicate_vector_ids
+            kept = ", with the answers that were given" if answered else ""
+            self.say(f"to go on{kept}: {again}{' --retry-failed' if fleet.failures else ''}")
 
 
 def _moving(fleet: Fleet) -> Group:

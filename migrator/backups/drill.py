@@ -209,7 +209,7 @@ def _looked_at(
         noted += _differences(contents, state.schema.fingerprint, manifest)
         verdict = judge_schema(connection, application, state)
         noted += verdict.noted
-    tools = tuple(_tried(scratch, application, before))
+    tools = tuple(_tried(scratch, application, verdict.version or 0, before))
     newest = verdict.version == len(application.migrations)
     for tool in tools:
         if tool.status != FAILED:
@@ -247,8 +247,8 @@ def _tools_before(database: Path, backup_dir: Path | None, stored: StoredBackup)
     return {}
 
 
-def _tried(scratch: Path, application: Application, before: Mapping[str, str]) -> Iterator[ToolTried]:
-    for probe in application.probes:
+def _tried(scratch: Path, application: Application, version: int, before: Mapping[str, str]) -> Iterator[ToolTried]:
+    for probe in application.probes_at(version):
         was = before.get(probe.tool)
         if probe.call is None:
             yield ToolTried(probe.tool, SKIPPED, probe.skip_reason, was)

@@ -35,6 +35,7 @@ class Fleet:
         self._limit, self._state, self._lock = limit, state, threading.Lock()
         self._wave_of = {name: wave for wave in order.waves for name in wave.databases}
         self._failures: Counter[str] = Counter()
+        self._passed_limit: str | None = None
 
     def take_over(self, stored: Stored, retry_failed: bool) -> None:
         """Goes on from what an earlier start left: what is finished stays so.
@@ -111,7 +112,8 @@ class Fleet:
     def _judge(self, result: Result) -> None:
         if not result.is_failure:
             return
-        said = f"{result.database}: {result.error}"
+        error = str(result.error)
+        said = error if result.database in error else f"{result.database}: {error}"
         wave = self._wave_of[result.database]
         self._failures[wave.name] += 1
         failed, allowed = self._failures[wave.name], self._limit.at_most(len(wave.databases))
@@ -119,8 +121,10 @@ class Fleet:
             self.stop(f"an operator is needed for {said}")
         elif not self.is_proven:
             self.stop(f"the canary failed: {said}")
-        elif failed > allowed:
-            self.stop(f"of {wave.name} {failed} failed where {allowed} may, the last one {said}")
+        elif failed > allowed and self.why_stopped in (None, self._passed_limit):
+            # Those that were under way beside the one too many are counted as well.
+            self._passed_limit = f"of {wave.name} {failed} failed where {allowed} may, the last one: {said}"
+            self.why_stopped = self._passed_limit
 
     @property
     def outcome(self) -> str:

@@ -194,14 +194,20 @@ def test_what_is_no_database_is_refused_without_a_trace(tmp_path: Path, prepare:
     assert [name for name in sorted(os.listdir(tmp_path)) if not name.startswith("stderr")] == there
 
 
-def test_a_server_that_cannot_be_started_refuses(demo: Path) -> None:
-    home = demo.with_name("a file")
-    home.touch()
-    with stopping("", demo, PREFECT_API_URL=None, PREFECT_HOME=str(home)) as program:
+@pytest.mark.parametrize("prefect_home", ["a file", None])
+def test_a_home_that_cannot_be_written_refuses_and_names_the_way_out(demo: Path, prefect_home: str | None) -> None:
+    before, file = demo.read_bytes(), demo.with_name("a file")
+    file.touch()
+    given = None if prefect_home is None else str(file / "records")
+    with stopping("", demo, PREFECT_API_URL=None, PREFECT_HOME=given, HOME=str(file)) as program:
         code, report = program.ends()
     assert (code, report["outcome"]) == (2, "refused")
-    assert "nothing was changed" in report["error"]
-    assert beside(demo) == []
+    assert report["error"] == (
+        f"{given or file / '.prefect'} cannot be written (Not a directory), and a run keeps its records there; nothing "
+        "was changed; set PREFECT_HOME to a folder that this user may write"
+    )
+    assert "Traceback" not in program.stderr
+    assert (demo.read_bytes(), beside(demo)) == (before, [])
 
 
 def test_a_report_that_cannot_be_written_is_a_finding(demo: Path) -> None:

@@ -21,7 +21,7 @@ from flows.fleet.request import FleetRequest
 from flows.request import MigrationRequest
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.results import Result
-from migrator.fleet.state import Order
+from migrator.fleet.state import Order, read_state
 from migrator.fleet.waves import parse_amount, plan_waves
 from tests.children import holding
 from tests.pipeline import fleet_children
@@ -109,6 +109,23 @@ def _check_in_prefect(told: dict[str, Any]) -> None:
     assert len(json.loads(artifacts["databases"].data)) == 21
     states = sorted(run.state_name for run in runs)
     assert states == ["Completed"] * 15 + ["Failed"] * 6
+
+
+@pytest.mark.usefixtures("server")
+def test_the_order_to_go_on_keeps_the_answers_and_a_path_is_told_once(tmp_path: Path) -> None:
+    database, state = tmp_path / "broken.db", tmp_path / "fleet.jsonl"
+    database.write_bytes(b"no database")
+    arguments = ("--databases", "broken.db", "--map-result", "timeout=fail")
+    code, _, stderr = output_of("flows.fleet", tmp_path, *arguments)
+    assert code == 1
+    (why,) = [line for line in stderr.splitlines() if line.startswith("stopped: ")]
+    assert why.startswith("stopped: the canary failed: ") and why.count(str(database)) == 1
+    go_on = f"--state {state} --resume --retry-failed"
+    assert f"to go on, with the answers that were given: python -m flows.fleet {go_on}\n" in stderr
+    assert output_of("flows.fleet", tmp_path, *go_on.split())[0] == 1
+    stored = read_state(state)
+    assert stored is not None and stored.order.request["map_result"] == ["timeout=fail"]
+    assert [line for line in state.read_text().splitlines() if '"resumed"' in line]
 
 
 def carried_out(database: Path, monkeypatch: pytest.MonkeyPatch, child: Any, **options: Any) -> Result:

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from loguru import logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
@@ -160,8 +161,8 @@ def test_the_next_start_ends_a_killed_online_run(demo: Path, moment: str, outcom
 
 
 def test_the_operators_throttle_holds_the_promotion_until_it_is_taken_away(demo: Path) -> None:
-    throttle, waited = throttle_path(demo), []
-    throttle.write_text("pause\n")
+    throttle, waited, told = throttle_path(demo), [], []
+    throttle.write_text("banana\n")
 
     def watch(step: str, done: int, total: int) -> None:
         if step == "promote" and total == 0:
@@ -169,8 +170,11 @@ def test_the_operators_throttle_holds_the_promotion_until_it_is_taken_away(demo:
             if len(waited) > 2:
                 throttle.unlink(missing_ok=True)
 
-    token = watch_progress.set(watch)
+    token, sink = watch_progress.set(watch), logger.add(lambda message: told.append(message.record), level="WARNING")
     assert run(demo, **ONLINE).report.outcome == "migrated"
+    logger.remove(sink)
     watch_progress.reset(token)
+    said = f"promote: paused by {throttle} ('banana' is no number); remove that file to go on"
+    assert [record["message"] for record in told if "paused" in record["message"]] == [said]
     # The first says that the step began.
     assert len(waited) > 2 and not any(waited)

@@ -129,10 +129,16 @@ def test_a_locked_restore_is_tried_again_until_the_lock_is_gone(
 
 def test_a_lock_that_stays_ends_the_run_as_any_error_does(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(demo)
-    monkeypatch.setattr(promotion, "promote", _raises(sqlite3.OperationalError("database is locked")))
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    monkeypatch.setattr(promotion, "promote", _raises(locked))
     monkeypatch.setattr(_task_of("flows.migrate.promote"), "retry_delay_seconds", [0.01, 0.01, 0.01])
     ended = run(demo)
-    assert str(ended.error) == "database is locked"
+    assert isinstance(ended.error, sqlite3.OperationalError) and str(ended.error) == "database is locked"
+    state = ended.flow_run.state
+    assert state is not None and (state.name, state.message) == ("Failed", ended.report.error)
+    assert "promote failed: another connection kept the database locked" in str(state.message)
+    assert f"{demo} is as before" in str(state.message)
     assert ended.report.outcome == "restored"
     assert [(r.state_name, r.run_count) for r in ended.task_runs("promote")] == [("Failed", 4)]
     assert len(ended.task_runs("restore")) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.programs import stopping
+from tests.pipeline.programs import ends_within, stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, flow_runs_of, recorded
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -36,6 +36,29 @@ def test_a_signal_before_the_commit_restores_once(demo: Path, name: str, moment:
     assert content(demo) == before
     assert beside(demo) == ["demo.db.backups"]
     assert "Traceback" not in program.stderr
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before prefect.task_engine:_create_task_run_locally#30",
+        "after prefect.task_engine:_create_task_run_locally#31",
+        "before prefect.task_engine:emit_task_run_state_change_event#90",
+        "before migrator.tools:validate_tool#9",
+    ],
+)
+def test_ctrl_c_while_prefect_begins_or_ends_the_task_of_a_tool_is_told_as_such(demo: Path, moment: str) -> None:
+    before = content(demo)
+    with stopping(moment, demo) as program:
+        program.reaches(moment)
+        program.send(signal.SIGINT)
+        # Prefect has no state of a task that was stopped as it began, and 30 s are too long to wait for it.
+        assert ends_within(program.child.pid, 20)
+        code, report = program.ends()
+    assert (code, report["outcome"]) == (1, "restored"), program.stderr
+    assert f"validate_tool was stopped by Ctrl-C; {demo} is as before" in report["error"]
+    assert content(demo) == before
+    assert "ValueError" not in program.stderr
 
 
 def test_more_signals_during_the_restore_are_noted_and_do_not_disturb_it(demo: Path) -> None:

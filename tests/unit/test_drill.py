@@ -9,9 +9,10 @@ import pytest
 
 from migrator.backups.drill import KEPT_DRILLS, Drill, drill, record_drill
 from migrator.backups.off_machine import upload
-from migrator.files import sha256_of
+from migrator.files import remove_tree, sha256_of
+from migrator.ltmc import LTMC
 from tests.notes import NOTES, make_notes
-from tests.runs import backed_up, run_sql, stored
+from tests.runs import backed_up, end_of_run, rehearsed, run_sql, stored
 
 
 @pytest.fixture
@@ -67,6 +68,20 @@ def test_a_tool_that_worked_when_the_backup_was_made_must_work(database, backup)
     done = drill(database, NOTES)
     assert codes(done) == ["tool_failed"]
     assert "tool add_note fails on the restored database: " in done.faults[0].message
+
+
+@pytest.mark.parametrize("version", range(len(LTMC.migrations) + 1))
+def test_a_backup_of_any_version_is_tried_with_the_tools_of_that_version(tmp_path, version):
+    path = tmp_path / "ltmc.db"
+    LTMC.make_demo(path, 100)
+    if version:
+        end_of_run(rehearsed(path, LTMC, to_version=version))
+        remove_tree(tmp_path / "ltmc.db.backups")
+    backed_up(path, LTMC, to_version=0 if version else 1)
+    done = drill(path, LTMC)
+    assert done.succeeded and done.version == version
+    needs_0001 = {"analyze_code_patterns", "get_code_patterns", "log_code_attempt"}
+    assert {tool.name for tool in done.tools if tool.status == "failed"} == (set() if version else needs_0001)
 
 
 def test_of_an_old_backup_without_a_report_a_failing_tool_is_no_fault(database, backup):

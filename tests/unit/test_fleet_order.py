@@ -75,14 +75,14 @@ def test_the_canary_goes_first_and_alone_then_each_wave_when_the_one_before_is_o
 def test_nothing_follows_a_canary_that_failed_whatever_the_limit(outcome):
     fleet, carrier = run({"a": outcome}, allowed="100%", parallel=4)
     assert carrier.log == ["a"]
-    assert fleet.why_stopped == "the canary failed: a: why a failed"
+    assert fleet.why_stopped == "the canary failed: why a failed"
     assert (fleet.outcome, fleet.exit_code, fleet.left) == ("aborted", 1, [*"bcdefghij"])
 
 
 def test_while_the_canary_is_up_to_date_the_next_database_is_the_canary():
     fleet, carrier = run({"a": "up_to_date", "b": "up_to_date", "c": "restored"}, allowed="3", parallel=4)
     assert carrier.log == ["a", "b", "c"]
-    assert fleet.why_stopped == "the canary failed: c: why c failed"
+    assert fleet.why_stopped == "the canary failed: why c failed"
     fleet, carrier = run({"a": "up_to_date", "b": "up_to_date", "c": "migrated"}, parallel=4)
     assert carrier.waves == [("canary", TEN), ("wave 1", "d"), ("wave 2", "efg"), ("wave 3", "hij")]
     assert fleet.outcome == "migrated"
@@ -100,8 +100,34 @@ def test_as_many_failures_as_allowed_pass_and_one_more_stops():
     assert (fleet.outcome, fleet.exit_code, fleet.why_stopped) == ("failed", 1, None)
     fleet, carrier = run({"b": "restored", "c": "refused", "d": "restored"}, allowed="2")
     assert carrier.log == [*"abcd"]
-    assert fleet.why_stopped == "of wave 1 3 failed where 2 may, the last one d: why d failed"
+    assert fleet.why_stopped == "of wave 1 3 failed where 2 may, the last one: why d failed"
     assert (fleet.outcome, fleet.exit_code) == ("aborted", 1)
+
+
+def test_failures_beside_the_one_too_many_are_counted_in_the_reason():
+    fleet = Fleet(ordered(), parse_amount("0"))
+    for database, outcome in (("a", "migrated"), ("b", "migrated"), ("c", "restored"), ("d", "refused")):
+        fleet.ended(Result(database, outcome, 0.5, error=None if outcome == "migrated" else f"/{database}: broken"))
+    assert [row.failed for row in wave_rows(fleet)] == [0, 2, 0, 0]
+    assert fleet.why_stopped == "of wave 1 2 failed where 0 may, the last one: /d: broken"
+
+
+def test_the_first_reason_stays_where_it_is_not_the_limit():
+    fleet = Fleet(ordered(), parse_amount("0"))
+    fleet.ended(Result("a", "migrated", 0.5))
+    fleet.interrupt("interrupted")
+    fleet.ended(Result("b", "restored", 0.5, error="no"))
+    fleet.ended(Result("c", "restored", 0.5, error="no"))
+    assert fleet.why_stopped == "interrupted"
+
+
+def test_a_reason_names_a_database_once():
+    fleet = Fleet(ordered(["/f/a.db"]), parse_amount("0"))
+    fleet.ended(Result("/f/a.db", "restored", 0.5, error="promote failed; /f/a.db is as before"))
+    assert fleet.why_stopped == "the canary failed: promote failed; /f/a.db is as before"
+    fleet = Fleet(ordered(["/f/a.db"]), parse_amount("0"))
+    fleet.ended(Result("/f/a.db", "restored", 0.5, error="killed"))
+    assert fleet.why_stopped == "the canary failed: /f/a.db: killed"
 
 
 def test_a_share_is_one_of_the_wave_and_each_wave_has_its_own():
@@ -122,7 +148,7 @@ def test_one_that_needs_an_operator_stops_the_fleet_at_any_limit():
     fleet, carrier = run({"c": "restore_failed"}, allowed="100%")
     assert carrier.log == [*"abc"]
     assert (fleet.outcome, fleet.exit_code) == ("aborted", 3)
-    assert fleet.why_stopped == "an operator is needed for c: why c failed"
+    assert fleet.why_stopped == "an operator is needed for why c failed"
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 3])
@@ -235,7 +261,7 @@ def test_a_resume_of_a_wave_that_passed_its_limit_goes_no_further(path):
     begun(path, {"c": "restored"})
     fleet, carrier = started_again(path)
     assert (carrier.log, fleet.outcome) == ([], "aborted")
-    assert fleet.why_stopped == "of wave 1 1 failed where 0 may, the last one c: why c failed"
+    assert fleet.why_stopped == "of wave 1 1 failed where 0 may, the last one: why c failed"
     assert started_again(path, allowed="1")[1].log == [*"defghij"]
 
 

@@ -131,6 +131,22 @@ def test_a_reader_that_blocks_the_commit_is_not_waited_for_long(tmp_path):
     assert promote(candidate, PLENTY_MS).rows == 100
 
 
+@pytest.mark.parametrize("max_lock_ms", [PLENTY_MS, 0.0])
+def test_a_wait_for_the_write_lock_of_live_is_told(tmp_path, monkeypatch, max_lock_ms):
+    monkeypatch.setattr("migrator.pace._LOCK_TOLD_AFTER_S", 0.0)
+    database, told = tmp_path / "notes.db", []
+    make_notes(database, journal_mode="wal")
+    candidate = rehearsed(database)
+    with holding(database, "BEGIN IMMEDIATE") as holder:
+
+        def tell(message):
+            told.append(message)
+            holder.kill()
+
+        promote(candidate, max_lock_ms, tell=tell)
+    assert told == [f"waiting for the write lock of {database}; another connection has it"]
+
+
 def test_a_connection_has_its_settings_and_its_patience_back(database):
     candidate = rehearsed(database)
     live = candidate.inspection.backup.live

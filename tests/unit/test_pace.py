@@ -4,7 +4,7 @@ from itertools import accumulate, pairwise
 
 import pytest
 
-from migrator.pace import Pace, pause_after, throttle_path
+from migrator.pace import Pace, pause_after, telling, throttle_path
 
 # What SQLite's busy handler sleeps between tries, from sqliteDefaultBusyCallback in sqlite.org/src/file/src/main.c.
 SLEEPS_MS = [1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50] + [100] * 60
@@ -168,6 +168,44 @@ def test_what_the_waiting_raises_ends_it(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pace.pause()
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("banana\n", "'banana' is no number"),
+        ("", "'' is no number"),
+        ("pause\n", "'pause'"),
+        ("1e9", "'1e9'"),
+        ("x" * 99, f"{'x' * 20!r} is no number"),
+    ],
+)
+def test_a_pause_by_the_throttle_is_told_at_once_and_again_every_minute(tmp_path, text, said):
+    throttle, told = tmp_path / "live.db.migration-throttle", []
+    throttle.write_text(text)
+    clock = Clock({700: throttle.unlink})
+    pace = Pace(throttle, clock=clock, sleep=clock.sleep, tell=lambda message: told.append((clock.now, message)))
+    pace.held(0.012, 50)
+    pace.pause()
+    assert [round(at) for at, _ in told] == [0, 60, 120]
+    assert {message for _, message in told} == {f"paused by {throttle} ({said}); remove that file to go on"}
+
+
+def test_a_throttle_that_makes_pauses_a_little_longer_is_not_told(tmp_path):
+    throttle, told = tmp_path / "throttle", []
+    throttle.write_text("4")
+    clock = Clock()
+    pace = Pace(throttle, clock=clock, sleep=clock.sleep, tell=told.append)
+    pace.held(0.012, 50)
+    pace.pause()
+    assert clock.slept and told == []
+
+
+def test_a_wait_is_told_after_two_seconds_and_again_each_ten():
+    told = []
+    waited = telling(told.append, "waiting")
+    counts = {seconds: waited(seconds) or len(told) for seconds in (0.0, 1.9, 2.0, 2.1, 11.9, 12.0, 21.9, 22.0)}
+    assert counts == {0.0: 0, 1.9: 0, 2.0: 1, 2.1: 1, 11.9: 1, 12.0: 2, 21.9: 2, 22.0: 3}
 
 
 def test_without_a_throttle_file_it_goes_at_full_speed(tmp_path):

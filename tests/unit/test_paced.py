@@ -9,6 +9,7 @@ import pytest
 
 from migrator.connect import opened, pragma
 from migrator.paced import Paced
+from tests.children import holding
 from tests.unit.going_online import Steady, made
 
 MANY_PAGES = "INSERT INTO t (body) VALUES (zeroblob(6000000))"
@@ -102,3 +103,27 @@ def test_without_a_log_what_is_committed_is_in_the_file(folder):
         assert in_the_file(path) == 1
         paced.rest()
     assert pace.seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("journal_mode", "lock", "said"),
+    [
+        ("wal", "BEGIN IMMEDIATE", "waiting for the write lock of {}; another connection has it"),
+        ("delete", "BEGIN; SELECT * FROM t", "waiting for readers of {}, which keep a COMMIT from ending"),
+    ],
+)
+def test_a_wait_for_another_connection_is_told_while_it_lasts(folder, monkeypatch, journal_mode, lock, said):
+    monkeypatch.setattr("migrator.pace._LOCK_TOLD_AFTER_S", 0.0)
+    path, told = database(folder, journal_mode), []
+    with opened(path) as connection, holding(path, *lock.split("; ")) as holder:
+
+        def tell(message):
+            told.append(message)
+            holder.kill()
+
+        pace = Steady()
+        pace.tell = tell
+        Paced(connection, pace).hold(insert(connection))
+    assert told == [said.format(path)]
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM t").fetchone() == (1,)

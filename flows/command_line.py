@@ -22,12 +22,12 @@ from flows.recording import leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
 from flows.server import ServerStartError, server_of_run, without_heartbeats
 from flows.terminal import Terminal
+from migrator.dry_run import look_ahead
 from migrator.errors import RefusedError
 from migrator.files import write_private
 from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
-from migrator.originals import count_originals
 from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 from migrator.script import promotion_script
@@ -84,9 +84,8 @@ def _answered_without_prefect(request: MigrationRequest, report: Report) -> Live
     if live.plan is not None and not request.dry_run:
         report.findings.clear()
         return None
+    report.add_findings(look_ahead(live))
     report.outcome = UP_TO_DATE if live.plan is None else PLANNED
-    if live.plan is not None:
-        report.add_findings(count_originals(live.database, live.plan))
     return live
 
 

@@ -50,14 +50,7 @@ def inspect(backup: Backup) -> Inspection:
                 f"{backup.live.database} is damaged: {damage[0]} ({len(damage)} faults)",
                 "repair it first: sqlite3's .recover, or a backup of the application",
             )
-        read: set[str] = set()
-        for table in plan.tables:
-            # What an earlier migration of the same run makes of the table is only on the candidate: see convert_data.
-            if table.projection is not None and table.table not in read and _exists(connection, table.table):
-                refuse_what_does_not_fit(connection, table)
-            read.add(table.table)
-        for adopted in plan.adopted:
-            refuse_other_rows(connection, adopted)
+        refuse_rows(connection, plan)
         violations = foreign_key_violations(connection)
     return Inspection(backup, plan, violations, tuple(_violations_found(violations)))
 
@@ -74,6 +67,21 @@ def _damage(connection: sqlite3.Connection, backup: Backup) -> list[str]:
             f"({error})",
             "drop it before the migration and make it again afterwards",
         ) from error
+
+
+def refuse_rows(connection: sqlite3.Connection, plan: Plan) -> None:
+    """Raises RefusedError for rows that the migration has no answer to, and for rows of an adopted table that are not
+    as the migration would leave them.
+
+    What an earlier migration of the same run makes of a table is only on the candidate: see convert_data.
+    """
+    read: set[str] = set()
+    for table in plan.tables:
+        if table.projection is not None and table.table not in read and _exists(connection, table.table):
+            refuse_what_does_not_fit(connection, table)
+        read.add(table.table)
+    for adopted in plan.adopted:
+        refuse_other_rows(connection, adopted)
 
 
 def refuse_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
-from migrator.connect import count_rows, opened
+from migrator.connect import count_rows
 from migrator.findings import Finding
 from migrator.plan import Plan, TablePlan
 
@@ -16,14 +15,12 @@ def originals_kept(table: TablePlan, rows: int) -> tuple[Finding, ...]:
     return (Finding("originals_kept", table.kept, rows),) if rows else ()
 
 
-def count_originals(database: Path, plan: Plan) -> tuple[Finding, ...]:
+def count_originals(connection: sqlite3.Connection, plan: Plan) -> tuple[Finding, ...]:
     """What the rehearsal of `plan` would find to be put aside; reads every row of the tables, and writes nothing.
 
     What starts from what an earlier change of `plan` makes is not counted, and said.
     """
-    with opened(database, read_only=True) as connection:
-        connection.execute("BEGIN")
-        return tuple(_counted(connection, plan))
+    return tuple(_counted(connection, plan))
 
 
 def _counted(connection: sqlite3.Connection, plan: Plan) -> Iterator[Finding]:

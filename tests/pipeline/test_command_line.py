@@ -104,8 +104,11 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(demo: Path) -> None:
 def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
     changed(demo, "UPDATE CodePatterns SET result = 'meh' WHERE id = 1")
     before = content(demo)
+    code, looked = migrate(demo, "--dry-run")
+    assert (code, looked["outcome"]) == (2, "refused")
     code, report = migrate(demo)
     assert (code, report["outcome"], report["backup"]) == (2, "refused", None)
+    assert report["error"] == looked["error"]
     assert "'meh' (1 rows)" in report["error"]
     assert "--map-result" in report["error"]
     assert (content(demo), beside(demo)) == (before, [])

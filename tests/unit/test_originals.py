@@ -2,8 +2,8 @@
 
 import pytest
 
+from migrator.dry_run import look_ahead
 from migrator.ltmc import LTMC
-from migrator.originals import count_originals
 from migrator.preflight import preflight
 from tests.notes import NOTES
 from tests.runs import migrate, run_sql, stored
@@ -19,7 +19,7 @@ NEWER = (
 
 def counted(database, app, **options):
     before = stored(database)
-    found = count_originals(database, preflight(database, app, only_look=True, **options).plan)
+    found = look_ahead(preflight(database, app, only_look=True, **options))
     assert stored(database) == before
     return found
 

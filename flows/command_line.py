@@ -22,6 +22,8 @@ from flows.recording import leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
 from flows.server import ServerStartError, server_of_run, without_heartbeats
 from flows.terminal import Terminal
+from migrator.check.forecast import try_forecast
+from migrator.connect import opened
 from migrator.dry_run import look_ahead
 from migrator.errors import RefusedError
 from migrator.files import write_private
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         request, options = parse(MigrationRequest, "flows.migrate", arguments)
     except UsageError as error:
         return _refuse_usage(error, terminal, arguments)
-    report, script = Report(str(request.database)), None
+    report, text = Report(str(request.database)), None
     # Inside the flow Prefect turns SIGTERM into an error of its own.
     end_as_ctrl_c_does()
     try:
@@ -60,10 +62,12 @@ def main(arguments: Sequence[str]) -> int:
             with locked(request.real_database):
                 _run(request, report, terminal, options)
         elif options.sql:
-            script = _sql(answered)
+            text = _sql(answered)
+        elif not options.json:
+            text = _in_brief(answered, request.max_lock_ms)
     except (Exception, KeyboardInterrupt) as error:
         _refuse(report, error)
-    _tell(report, request, terminal, options, script)
+    _tell(report, request, terminal, options, text)
     return report.exit_code
 
 
@@ -94,6 +98,18 @@ def _sql(live: Live) -> str:
     if live.plan is None:
         return f"-- {live.database} is up to date: version {live.from_version:04d}\n"
     return promotion_script(live.plan, LTMC.name)
+
+
+def _in_brief(live: Live, max_lock_ms: float) -> str | None:
+    """What the run would do, for people; None where nothing is pending."""
+    if live.plan is None:
+        return None
+    # Only this needs it.
+    from flows.check.text import plan_in_brief
+
+    with opened(live.database, read_only=True) as connection:
+        expected = try_forecast(connection, live.plan, max_lock_ms)
+    return "\n".join(plan_in_brief(live.plan, live.state, expected, max_lock_ms)) + "\n"
 
 
 def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> NoReturn:
@@ -170,7 +186,7 @@ def _is_free(path: Path) -> bool:
 
 
 def _tell(
-    report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace, script: str | None = None
+    report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace, text: str | None = None
 ) -> None:
     if request.report is not None and not _report_in_the_way(request):
         try:
@@ -179,10 +195,12 @@ def _tell(
             report.add_findings([Finding("report_failed", f"{request.report} could not be written: {error.strerror}")])
     if options.json:
         terminal.print_json(report.as_json())
-    elif script is not None:
-        terminal.print_text(script)
+    elif options.sql and text is not None:
+        terminal.print_text(text)
     else:
         terminal.print_summary(report)
+        if text is not None:
+            terminal.print_text(text)
     if terminal.fault is not None:
         ended = f"{report.outcome}; {report.error}" if report.error else report.outcome
         terminal.say(f"{report.database}: {ended}; stdout took no report of it ({terminal.fault})")

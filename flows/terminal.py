@@ -92,9 +92,6 @@ class Terminal:
             console.print(escape(report.error))
         for row in _lines(report):
             console.print(row)
-        if report.outcome == PLANNED:
-            for statement in report.plan:
-                console.print(escape(" ".join(statement.split()) + ";"))
 
 
 def _lines(report: Report) -> Iterator[str]:

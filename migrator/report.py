@@ -137,6 +137,8 @@ class Report:
             repaired = sum(t.before == FAILED and t.after == PASSED for t in self.tools)
             passed = f"{tools[PASSED]} passed ({repaired} of them failed before)"
             yield "tools", f"{passed}, {tools[FAILED]} failed, {tools[SKIPPED]} skipped"
+            if self.outcome == MIGRATED and tools[FAILED]:
+                yield "failed tools", "; ".join(self.why_failed())
         if self.tool_server is not None:
             after = [row.after for row in self.tool_server.rows]
             yield "tool server", ", ".join(f"{after.count(status)} {status}" for status in (PASSED, FAILED, SKIPPED))
@@ -148,6 +150,19 @@ class Report:
         if self.backup is not None:
             yield "backup", str(self.backup.path)
             yield "report", str(self.backup.path.with_name(HTML_NAME))
+
+    def why_failed(self) -> Iterator[str]:
+        """What is to be said of tools that fail and stopped no run: the way back takes from some what they need."""
+        plan = None if self.live is None else self.live.plan
+        back = plan.tools if plan is not None and plan.reverse else frozenset()
+        failed = [tool for tool in self.tools if tool.after == FAILED]
+        for did, names in (
+            (f"did at {self.to_version or 0:04d}", [t.name for t in failed if t.name in back]),
+            ("did before", [t.name for t in failed if t.before == FAILED and t.name not in back]),
+        ):
+            if names:
+                fail = "1 fails as it" if len(names) == 1 else f"{len(names)} fail as they"
+                yield f"{fail} {did} ({', '.join(names)})"
 
     @property
     def predicted_lock_ms(self) -> float | None:
@@ -188,6 +203,7 @@ class Report:
             report=self,
             tools=self.tool_rows(),
             counted=counted(self.tools),
+            failures=list(self.why_failed()),
             before_p95={entry.tool: entry.before_p95_ms for entry in self.latencies},
             tables=self.planned_tables(),
             latency_chart=self.latency_chart(),

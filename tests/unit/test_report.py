@@ -185,6 +185,29 @@ def test_the_facts_are_those_that_the_run_reached(report):
     assert "version" not in dict(report.facts())
 
 
+def test_on_the_way_back_the_tools_that_lose_what_they_need_fail_as_they_did(tmp_path):
+    database = tmp_path / "notes.db"
+    make_notes(database)
+    migrate(database)
+    made = Report("")
+    made.describe(live_of(migrate(database, to_version=0)))
+    made.outcome = MIGRATED
+    made.tools = [
+        ToolResult("add_note", "failed", "passed", "failed", "no such column: stars"),
+        ToolResult("ping", "failed", "failed", "failed", "no such table: x"),
+        ToolResult("count_good", "failed", "failed", "failed", "no such table: x"),
+        ToolResult("read_notes", "passed", "passed", "passed"),
+    ]
+    said = "1 fails as it did at 0000 (add_note); 2 fail as they did before (ping, count_good)"
+    assert dict(made.facts())["failed tools"] == said
+    assert (
+        "1 fails as it did at 0000 (add_note). 2 fail as they did before (ping, count_good). A skipped tool"
+        in page(made).text
+    )
+    made.outcome = RESTORED
+    assert "failed tools" not in dict(made.facts())
+
+
 def test_the_summary_has_outcome_error_facts_and_notes(report):
     report.error, report.findings = "promote failed: `x`", [Finding("index_unused", "no tool uses index notes_mood", 2)]
     said = summary(report)

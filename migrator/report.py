@@ -19,7 +19,7 @@ from migrator.page import render
 from migrator.performance import BUDGET_MS, Latency
 from migrator.preflight import Live
 from migrator.promotion import Promoted
-from migrator.quick_check import ToolState
+from migrator.quick_check import BEFORE, TOO_SLOW, ToolState
 from migrator.tools import FAILED, PASSED, SKIPPED, ToolResult
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Report:
     tool_server: ServerValidation | None = None
     plan: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
+    _tool_states: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -87,9 +88,13 @@ class Report:
         self.findings.extend(f for f in dict.fromkeys(findings) if f not in self.findings)
 
     def note_tools(self, states: Iterable[ToolState]) -> list[ToolState]:
-        """Adds, and returns, the states of tools that are not what they were after the step before."""
-        known = {s.tool: s.state for s in self.tool_changes}
-        changed = [s for s in states if known.get(s.tool) != s.state]
+        """Adds, and returns, the states before the migration and those that a step has changed.
+
+        A tool that is too slow for a quick look tells nothing; one that first tells something later has no change.
+        """
+        told = [s for s in states if s.state != TOO_SLOW]
+        changed = [s for s in told if s.step == BEFORE or self._tool_states.get(s.tool, s.state) != s.state]
+        self._tool_states |= {s.tool: s.state for s in told}
         self.tool_changes.extend(changed)
         return changed
 

@@ -242,5 +242,5 @@ def test_a_tool_that_only_an_index_breaks_is_told_at_that_step(demo: Path, monke
         if json.loads(path.read_text())["to_version"] == NEWEST + 1
     )
     changes = [(c["tool"], c["step"], c["state"]) for c in report["tool_changes"]]
-    assert changes == [("add_todo", "stage the candidate", "works"), ("add_todo", "create indexes", "fails")]
+    assert changes == [("add_todo", "before the migration", "works"), ("add_todo", "create indexes", "fails")]
     assert hashed(demo) == before

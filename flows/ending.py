@@ -20,6 +20,7 @@ from migrator.commands import restore_order
 from migrator.connect import is_passing, opened
 from migrator.errors import MigratorError, RefusedError, RestoreError
 from migrator.findings import Finding
+from migrator.originals import ORIGINALS_KEPT
 from migrator.preflight import Live
 from migrator.report import MIGRATED, REFUSED, RESTORE_FAILED, RESTORED, Report
 from tasks.cancellation import TIMEOUT_S, RunCancelledError, is_cancelled
@@ -137,6 +138,8 @@ class Run:
                 report.error = str(failure)
                 return failure
             report.outcome, report.error = RESTORED, self._described(error)
+            # Only the rehearsal put them aside, and that is gone.
+            report.findings = [finding for finding in report.findings if finding.code != ORIGINALS_KEPT]
         return error
 
     def _refused(self, error: BaseException) -> bool:

@@ -98,6 +98,4 @@ def _lines(report: Report) -> Iterator[str]:
     for name, value in report.facts():
         yield f"{name:<14}{escape(value)}"
     for finding in report.findings:
-        yield f"[yellow]{'note':<14}[/yellow]{escape(finding.message)}" + (
-            f" ({finding.count:,})" if finding.count > 1 else ""
-        )
+        yield f"[yellow]{'note':<14}[/yellow]{escape(finding.text)}"

@@ -20,6 +20,7 @@ from migrator.schema import Unique
 _SHOWN = 10
 _SHOWN_CHARACTERS = 60
 _NOT_OURS = ("no such collation sequence", "no such function", "unknown function")
+_MISMATCH = "foreign key mismatch"
 _ABOUT_ROWS = ("NULL value in ", "CHECK constraint failed in ")
 
 
@@ -109,7 +110,7 @@ def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:
     for column, query in table.unmapped:
         values = connection.execute(query).fetchall()
         if values:
-            shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values[:_SHOWN])
+            shown = ", ".join(f"{_shown(value)} ({count} row{'s' * (count != 1)})" for value, count in values[:_SHOWN])
             raise RefusedError(
                 f"column {column} of {table.table} holds {len(values)} values that the migration does not map: {shown}",
                 f"say what each becomes, e.g. --map-{column} {_shown(values[0][0])}=...; null drops it",
@@ -175,14 +176,19 @@ def foreign_key_violations(connection: sqlite3.Connection) -> dict[str, int]:
         )
     except sqlite3.OperationalError as error:
         # A key on columns that are not unique cannot be checked at all.
-        if "foreign key mismatch" not in str(error):
+        if not str(error).startswith(_MISMATCH):
             raise
         return {str(error): 1}
 
 
 def _violations_found(violations: Mapping[str, int]) -> Iterator[Finding]:
     for key, count in violations.items():
-        yield Finding("foreign_key_violations", f"rows already break the foreign key {key}", count)
+        yield Finding("foreign_key_violations", violation_text(key, "rows already break the foreign key"), count)
+
+
+def violation_text(key: str, broken: str) -> str:
+    """What is to be said of a key of `foreign_key_violations`: that it is `broken`, or that none can be checked."""
+    return f"the foreign keys cannot be checked: {key}" if key.startswith(_MISMATCH) else f"{broken} {key}"
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:

@@ -115,7 +115,7 @@ def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
     code, report = migrate(demo)
     assert (code, report["outcome"], report["backup"]) == (2, "refused", None)
     assert report["error"] == looked["error"]
-    assert "'meh' (1 rows)" in report["error"]
+    assert "'meh' (1 row)" in report["error"]
     assert "--map-result" in report["error"]
     assert (content(demo), beside(demo)) == (before, [])
     code, report = migrate(demo, "--map-result", "meh=null", "--truncate-times", "--null-duplicate-vector-ids")

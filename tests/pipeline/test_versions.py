@@ -120,7 +120,7 @@ def test_a_sixth_migration_is_one_file(demo: Path, way: str) -> None:
     back = to(demo, 5, **lock)
     said = {f["message"]: f["count"] for f in back["findings"] if f["code"] == "originals_kept"}
     assert said == {
-        "rows of Todos hold what the new table cannot; Todos_6_ahead keeps it": 1,
+        "rows of Todos with what the new table cannot hold; Todos_6_ahead keeps it": 1,
         "rows of Sessions, which the schema to be does not have; Sessions_ahead keeps them": 1,
     }
     to(demo, 6, **lock)
@@ -167,8 +167,8 @@ def test_what_the_old_schema_cannot_hold_is_in_the_report_before_live_is_written
     assert told == [
         {
             "rows of TeamMembers, which the schema to be does not have; TeamMembers_ahead keeps them": 1,
-            "rows of Todos hold what the new table cannot; Todos_ahead keeps it": 1,
-            "rows of CodePatterns hold what the new table cannot; CodePatterns_ahead keeps it": 1,
+            "rows of Todos with what the new table cannot hold; Todos_ahead keeps it": 1,
+            "rows of CodePatterns with what the new table cannot hold; CodePatterns_ahead keeps it": 1,
         }
     ]
 

@@ -62,6 +62,9 @@ def test_the_plain_function_restores(demo: Path, monkeypatch: pytest.MonkeyPatch
         migrate.fn(MigrationRequest(database=demo))
     report_to_fill.reset(token)
     assert (report.outcome, report.task_runs, report.flow_run_id) == ("restored", 0, None)
+    # What the rehearsal put aside is gone with it.
+    assert any(step.name.startswith("convert data") for step in report.steps)
+    assert "originals_kept" not in {finding.code for finding in report.findings}
     assert [step.name for step in report.steps[-2:]] == ["restore (ZeroDivisionError)", "report the outcome"]
     assert content(demo) == before
 

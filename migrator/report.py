@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,12 +71,27 @@ class Report:
     tool_server: ServerValidation | None = None
     plan: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began_s: float = field(default_factory=time.monotonic, init=False, repr=False)
     _tool_states: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def exit_code(self) -> int:
         """0 migrated, up to date or plan shown; 1 failed and restored; 2 refused; 3 the operator must act."""
         return EXIT_CODES.get(self.outcome or "", 1)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def version_text(self) -> str:
+        """From where to where, or where the database stayed; "" where that was not found out."""
+        if self.from_version is None:
+            return ""
+        stayed, wanted = f"version {self.from_version:04d}", f"{self.to_version or 0:04d}"
+        return f"{stayed}, not {wanted}" if self.outcome in (REFUSED, RESTORED) else f"{stayed} → {wanted}"
 
     def describe(self, live: Live) -> None:
         """Takes over what was found of live."""

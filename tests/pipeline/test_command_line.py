@@ -151,6 +151,28 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(tmp_path: Path, arguments:
 
 
 @pytest.mark.parametrize(
+    ("module", "defaults"),
+    [
+        (
+            "flows.migrate",
+            ["--max-lock-ms N How many milliseconds the application's writes may have to wait. Default: 250."],
+        ),
+        ("flows.fleet", ["The last is repeated. Default: 10%,30%,100%.", "or which share of it. Default: 0."]),
+    ],
+)
+def test_the_help_names_the_default_of_each_number_and_word(tmp_path: Path, module: str, defaults: list[str]) -> None:
+    code, stdout, _ = output_of(module, tmp_path, "--help")
+    said = " ".join(stdout.split())
+    assert code == 0
+    assert [default for default in defaults if default not in said] == []
+
+
+def test_a_database_that_is_not_there_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    code, _, stderr = output_of("flows.migrate", tmp_path)
+    assert (code, f"no database at {tmp_path / 'ltmc.db'}; give its path with --database" in stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("arguments", "settings", "wanted"),
     [
         (["--database", "a.db"], {"LTMC_DATABASE": "b.db", "DB_PATH": "c.db"}, "a.db"),

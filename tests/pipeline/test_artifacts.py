@@ -60,7 +60,7 @@ def test_the_tables_have_a_row_for_each_tool_those_first_that_changed(demo: Path
     assert skipped["p95 ms"] is None and "Redis" in skipped["reason"]
     assert [(row["tool"], row["when"], row["it"]) for row in found["tool-changes"]] == [
         ("log_code_attempt", "before the migration", "fails"),
-        ("log_code_attempt", "add column CodePatterns.vector_id", "works"),
+        ("log_code_attempt", "after: add column CodePatterns.vector_id", "works"),
     ]
 
 

@@ -61,10 +61,9 @@ def main(arguments: Sequence[str]) -> int:
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
                 _run(request, report, terminal, options)
-        elif options.sql:
-            text = _sql(answered)
-        elif not options.json:
-            text = _in_brief(answered, request.max_lock_ms)
+        else:
+            text = _text(answered, request, options)
+            report.outcome = UP_TO_DATE if answered.plan is None else PLANNED
     except (Exception, KeyboardInterrupt) as error:
         _refuse(report, error)
     _tell(report, request, terminal, options, text)
@@ -89,8 +88,14 @@ def _answered_without_prefect(request: MigrationRequest, report: Report) -> Live
         report.findings.clear()
         return None
     report.add_findings(look_ahead(live))
-    report.outcome = UP_TO_DATE if live.plan is None else PLANNED
     return live
+
+
+def _text(live: Live, request: MigrationRequest, options: Namespace) -> str | None:
+    """What is printed of the plan; None where there is nothing to say, or JSON says it."""
+    if options.sql:
+        return _sql(live)
+    return None if options.json else _in_brief(live, request.max_lock_ms)
 
 
 def _sql(live: Live) -> str:

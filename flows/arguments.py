@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from migrator.errors import RefusedError
 
@@ -43,14 +44,14 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
     for name, field in model.model_fields.items():
         option = "--" + name.replace("_", "-")
         if field.annotation is bool:
-            parser.add_argument(option, action="store_true", help=field.description)
+            parser.add_argument(option, action="store_true", help=_help(field))
         elif field.annotation == list[Path]:
             parser.add_argument(
-                option, action="extend", nargs="+", metavar=_METAVARS.get(name, "PATH"), help=field.description
+                option, action="extend", nargs="+", metavar=_METAVARS.get(name, "PATH"), help=_help(field)
             )
         else:
             action = "append" if get_origin(field.annotation) is list else "store"
-            parser.add_argument(option, action=action, metavar=_METAVARS.get(name, "PATH"), help=field.description)
+            parser.add_argument(option, action=action, metavar=_METAVARS.get(name, "PATH"), help=_help(field))
     parser.add_argument("--json", action="store_true", help="Print the report as one JSON object on stdout.")
     if demo:
         parser.add_argument(
@@ -78,6 +79,16 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
         first = error.errors()[0]
         message = str(first["msg"]).removeprefix("Value error, ")
         parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {message}")
+
+
+def _help(field: FieldInfo) -> str:
+    """The description, with the default where that is a number or a word and the description does not name it."""
+    said, default = field.description or "", field.default
+    if isinstance(default, bool) or not isinstance(default, float | int | str) or "Default:" in said:
+        return said
+    shown = default if isinstance(default, str) else f"{default:g}"
+    # argparse fills in what follows a % itself.
+    return f"{said} Default: {shown.replace('%', '%%')}."
 
 
 def _rows(text: str) -> int:

@@ -22,12 +22,14 @@ from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
 from flows.request import MigrationRequest, real_file
 from flows.server import ServerStartError, server_of_run, without_heartbeats
 from flows.terminal import Terminal
+from migrator.check.forecast import try_forecast
+from migrator.connect import opened
+from migrator.dry_run import look_ahead
 from migrator.errors import RefusedError
 from migrator.files import write_private
 from migrator.findings import Finding
 from migrator.journal import read_journal
 from migrator.lock import locked
-from migrator.originals import count_originals
 from migrator.preflight import BACKUPS_SUFFIX, Live, preflight
 from migrator.report import PLANNED, REFUSED, UP_TO_DATE, Report
 from migrator.script import promotion_script
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         request, options = parse(MigrationRequest, "flows.migrate", arguments)
     except UsageError as error:
         return _refuse_usage(error, terminal, arguments)
-    report, script = Report(str(request.database)), None
+    report, text = Report(str(request.database)), None
     # Inside the flow Prefect turns SIGTERM into an error of its own.
     end_as_ctrl_c_does()
     try:
@@ -59,11 +61,12 @@ def main(arguments: Sequence[str]) -> int:
             # Taken before Prefect is loaded and held to the end; the flow in this process uses the same.
             with locked(request.real_database):
                 _run(request, report, terminal, options)
-        elif options.sql:
-            script = _sql(answered)
+        else:
+            text = _text(answered, request, options)
+            report.outcome = UP_TO_DATE if answered.plan is None else PLANNED
     except (Exception, KeyboardInterrupt) as error:
         _refuse(report, error)
-    _tell(report, request, terminal, options, script)
+    _tell(report, request, terminal, options, text)
     return report.exit_code
 
 
@@ -84,10 +87,15 @@ def _answered_without_prefect(request: MigrationRequest, report: Report) -> Live
     if live.plan is not None and not request.dry_run:
         report.findings.clear()
         return None
-    report.outcome = UP_TO_DATE if live.plan is None else PLANNED
-    if live.plan is not None:
-        report.add_findings(count_originals(live.database, live.plan))
+    report.add_findings(look_ahead(live))
     return live
+
+
+def _text(live: Live, request: MigrationRequest, options: Namespace) -> str | None:
+    """What is printed of the plan; None where there is nothing to say, or JSON says it."""
+    if options.sql:
+        return _sql(live)
+    return None if options.json else _in_brief(live, request.max_lock_ms)
 
 
 def _sql(live: Live) -> str:
@@ -95,6 +103,18 @@ def _sql(live: Live) -> str:
     if live.plan is None:
         return f"-- {live.database} is up to date: version {live.from_version:04d}\n"
     return promotion_script(live.plan, LTMC.name)
+
+
+def _in_brief(live: Live, max_lock_ms: float) -> str | None:
+    """What the run would do, for people; None where nothing is pending."""
+    if live.plan is None:
+        return None
+    # Only this needs it.
+    from flows.check.text import plan_in_brief
+
+    with opened(live.database, read_only=True) as connection:
+        expected = try_forecast(connection, live.plan, max_lock_ms)
+    return "\n".join(plan_in_brief(live.plan, live.state, expected, max_lock_ms)) + "\n"
 
 
 def _run(request: MigrationRequest, report: Report, terminal: Terminal, options: Namespace) -> NoReturn:
@@ -173,7 +193,7 @@ def _is_free(path: Path) -> bool:
 
 
 def _tell(
-    report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace, script: str | None = None
+    report: Report, request: MigrationRequest, terminal: Terminal, options: Namespace, text: str | None = None
 ) -> None:
     if request.report is not None and not _report_in_the_way(request):
         try:
@@ -182,10 +202,12 @@ def _tell(
             report.add_findings([Finding("report_failed", f"{request.report} could not be written: {error.strerror}")])
     if options.json:
         terminal.print_json(report.as_json())
-    elif script is not None:
-        terminal.print_text(script)
+    elif options.sql and text is not None:
+        terminal.print_text(text)
     else:
         terminal.print_summary(report)
+        if text is not None:
+            terminal.print_text(text)
     if terminal.fault is not None:
         ended = f"{report.outcome}; {report.error}" if report.error else report.outcome
         terminal.say(f"{report.database}: {ended}; stdout took no report of it ({terminal.fault})")

@@ -21,9 +21,9 @@ from migrator.commands import restore_order
 from migrator.connect import is_passing, opened
 from migrator.errors import BackupGoneError, MigratorError, PromotionError, RefusedError, RestoreError
 from migrator.findings import Finding
-from migrator.originals import count_originals
+from migrator.originals import ORIGINALS_KEPT
 from migrator.preflight import Live
-from migrator.report import MIGRATED, PLANNED, REFUSED, RESTORE_FAILED, RESTORED, Report
+from migrator.report import MIGRATED, REFUSED, RESTORE_FAILED, RESTORED, Report
 from tasks.cancellation import TIMEOUT_S, RunCancelledError, is_cancelled
 from tasks.record import current_report
 from tasks.report import report_outcome
@@ -65,8 +65,6 @@ class Run:
         """
         self.report.running = "finish"
         self.report.outcome = outcome
-        if outcome == PLANNED and self.live is not None and self.live.plan is not None:
-            self.report.add_findings(count_originals(self.live.database, self.live.plan))
         if outcome == MIGRATED and self.live is not None and checked:
             self._clean_up(self.live)
         report_outcome()
@@ -146,6 +144,8 @@ class Run:
                 report.error = str(failure)
                 return failure
             report.outcome, report.error = RESTORED, self._described(error)
+            # Only the rehearsal put them aside, and that is gone.
+            report.findings = [finding for finding in report.findings if finding.code != ORIGINALS_KEPT]
         return error
 
     def _naming_lost_backup(self, error: BaseException) -> BaseException:
@@ -165,7 +165,7 @@ class Run:
     def _refused(self, error: BaseException) -> bool:
         """Whether the run ended before anything but the backup was made, because of what is in the database."""
         running = self.report.running
-        return (running == "inspect" and isinstance(error, Exception)) or (
+        return (running in ("inspect", "look_ahead") and isinstance(error, Exception)) or (
             running == "back_up" and isinstance(error, RefusedError)
         )
 

@@ -21,7 +21,7 @@ from migrator.journal_mode import kept_open
 from migrator.ltmc import LTMC
 from migrator.report import MIGRATED, PLANNED, UP_TO_DATE
 from tasks.promote import promote, remove_old, verify_live
-from tasks.protect import back_up, copy_off_machine, inspect, preflight, recover
+from tasks.protect import back_up, copy_off_machine, inspect, look_ahead, preflight, recover
 from tasks.prove import check_constraints, check_performance, copy_for_tools, validate_tool_server, validate_tools
 from tasks.rehearse import add_column, convert_data, create_indexes, drop_indexes, rebuild_table, stage
 from tasks.report import report
@@ -44,6 +44,7 @@ def migrate(request: MigrationRequest) -> Any:
             if live.plan is None:
                 return run.end(UP_TO_DATE)
             if request.dry_run:
+                look_ahead(live)
                 return run.end(PLANNED)
 
             backup = back_up(live, request.max_lock_ms)

@@ -92,15 +92,10 @@ class Terminal:
             console.print(escape(report.error))
         for row in _lines(report):
             console.print(row)
-        if report.outcome == PLANNED:
-            for statement in report.plan:
-                console.print(escape(" ".join(statement.split()) + ";"))
 
 
 def _lines(report: Report) -> Iterator[str]:
     for name, value in report.facts():
         yield f"{name:<14}{escape(value)}"
     for finding in report.findings:
-        yield f"[yellow]{'note':<14}[/yellow]{escape(finding.message)}" + (
-            f" ({finding.count:,})" if finding.count > 1 else ""
-        )
+        yield f"[yellow]{'note':<14}[/yellow]{escape(finding.text)}"

@@ -114,7 +114,7 @@ def _lines(report: HealthReport) -> Iterator[str]:
         yield f"{name:<14}{value}"
     for kind, noted in (("fault", health.faults), ("note", health.findings)):
         for found in noted:
-            yield f"{kind:<14}{found.message}" + (f" ({found.count:,})" if found.count > 1 else "")
+            yield f"{kind:<14}{found.text}"
     called = [tool for tool in health.tools if tool.status != SKIPPED]
     if called:
         yield ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator import rebuild
 from migrator.application import Application
 from migrator.backup import Backup
-from migrator.connect import opened, pragma
+from migrator.connect import Connection, opened, pragma
 from migrator.content import difference, read_contents
 from migrator.ddl import TableText, folded, parse_create_table, words
 from migrator.declared import declared_tables, differences, one_line
@@ -38,12 +38,7 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
     ):
         _check_others(connection, backup, plan)
         schema = read_state(connection, backup.live.application).schema
-        broken = [*broken_objects(original, before, connection, schema), *orphaned(connection, before, schema)]
-        if broken:
-            raise RehearsalError(
-                f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
-                "change or drop them before the migration",
-            )
+        refuse_broken(original, before, connection, schema)
         faults = dict.fromkeys(
             (
                 *_not_planned(plan.after.schema, schema),
@@ -58,6 +53,16 @@ def compare_schema(candidate: Path, backup: Backup, plan: Plan) -> Schema:
         if changed:
             raise RehearsalError(f"the migration changed {', '.join(changed)}; live unchanged")
     return schema
+
+
+def refuse_broken(original: Connection, before: Schema, connection: Connection, schema: Schema) -> None:
+    """Raises RehearsalError where a view or trigger that worked does not, or a foreign key leads to what is gone."""
+    broken = [*broken_objects(original, before, connection, schema), *orphaned(connection, before, schema)]
+    if broken:
+        raise RehearsalError(
+            f"the migrated schema breaks {', '.join(sorted(broken))}; live unchanged",
+            "change or drop them before the migration",
+        )
 
 
 def orphaned(connection: sqlite3.Connection, before: Schema, schema: Schema) -> Iterator[str]:

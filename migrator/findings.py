@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_COUNTED = re.compile("(row|tool)s\\b")
 
 
 @dataclass(frozen=True)
@@ -12,3 +15,11 @@ class Finding:
     code: str
     message: str
     count: int = 1
+
+    @property
+    def text(self) -> str:
+        """The message and how often it was found, for people; one about rows or tools begins with their number."""
+        counted = _COUNTED.match(self.message)
+        if counted is not None:
+            return f"{self.count:,} {counted[1]}{'s' * (self.count != 1)}{self.message[counted.end() :]}"
+        return self.message if self.count == 1 else f"{self.message} ({self.count:,})"

@@ -20,6 +20,7 @@ from migrator.schema import Unique
 _SHOWN = 10
 _SHOWN_CHARACTERS = 60
 _NOT_OURS = ("no such collation sequence", "no such function", "unknown function")
+_MISMATCH = "foreign key mismatch"
 _ABOUT_ROWS = ("NULL value in ", "CHECK constraint failed in ")
 
 
@@ -50,14 +51,7 @@ def inspect(backup: Backup) -> Inspection:
                 f"{backup.live.database} is damaged: {damage[0]} ({len(damage)} faults)",
                 "repair it first: sqlite3's .recover, or a backup of the application",
             )
-        read: set[str] = set()
-        for table in plan.tables:
-            # What an earlier migration of the same run makes of the table is only on the candidate: see convert_data.
-            if table.projection is not None and table.table not in read and _exists(connection, table.table):
-                refuse_what_does_not_fit(connection, table)
-            read.add(table.table)
-        for adopted in plan.adopted:
-            refuse_other_rows(connection, adopted)
+        refuse_rows(connection, plan)
         violations = foreign_key_violations(connection)
     return Inspection(backup, plan, violations, tuple(_violations_found(violations)))
 
@@ -74,6 +68,21 @@ def _damage(connection: sqlite3.Connection, backup: Backup) -> list[str]:
             f"({error})",
             "drop it before the migration and make it again afterwards",
         ) from error
+
+
+def refuse_rows(connection: sqlite3.Connection, plan: Plan) -> None:
+    """Raises RefusedError for rows that the migration has no answer to, and for rows of an adopted table that are not
+    as the migration would leave them.
+
+    What an earlier migration of the same run makes of a table is only on the candidate: see convert_data.
+    """
+    read: set[str] = set()
+    for table in plan.tables:
+        if table.projection is not None and table.table not in read and _exists(connection, table.table):
+            refuse_what_does_not_fit(connection, table)
+        read.add(table.table)
+    for adopted in plan.adopted:
+        refuse_other_rows(connection, adopted)
 
 
 def refuse_what_does_not_fit(connection: sqlite3.Connection, table: TablePlan) -> None:
@@ -101,7 +110,7 @@ def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:
     for column, query in table.unmapped:
         values = connection.execute(query).fetchall()
         if values:
-            shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values[:_SHOWN])
+            shown = ", ".join(f"{_shown(value)} ({count} row{'s' * (count != 1)})" for value, count in values[:_SHOWN])
             raise RefusedError(
                 f"column {column} of {table.table} holds {len(values)} values that the migration does not map: {shown}",
                 f"say what each becomes, e.g. --map-{column} {_shown(values[0][0])}=...; null drops it",
@@ -167,14 +176,19 @@ def foreign_key_violations(connection: sqlite3.Connection) -> dict[str, int]:
         )
     except sqlite3.OperationalError as error:
         # A key on columns that are not unique cannot be checked at all.
-        if "foreign key mismatch" not in str(error):
+        if not str(error).startswith(_MISMATCH):
             raise
         return {str(error): 1}
 
 
 def _violations_found(violations: Mapping[str, int]) -> Iterator[Finding]:
     for key, count in violations.items():
-        yield Finding("foreign_key_violations", f"rows already break the foreign key {key}", count)
+        yield Finding("foreign_key_violations", violation_text(key, "rows already break the foreign key"), count)
+
+
+def violation_text(key: str, broken: str) -> str:
+    """What is to be said of a key of `foreign_key_violations`: that it is `broken`, or that none can be checked."""
+    return f"the foreign keys cannot be checked: {key}" if key.startswith(_MISMATCH) else f"{broken} {key}"
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:

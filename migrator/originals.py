@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
-from migrator.connect import count_rows, opened
+from migrator.connect import count_rows
 from migrator.findings import Finding
 from migrator.plan import Plan, TablePlan
+
+ORIGINALS_KEPT = "originals_kept"
 
 
 def originals_kept(table: TablePlan, rows: int) -> tuple[Finding, ...]:
     """The finding that so many rows of the table are put aside; none where it is none."""
-    return (Finding("originals_kept", table.kept, rows),) if rows else ()
+    return (Finding(ORIGINALS_KEPT, table.kept, rows),) if rows else ()
 
 
-def count_originals(database: Path, plan: Plan) -> tuple[Finding, ...]:
+def count_originals(connection: sqlite3.Connection, plan: Plan) -> tuple[Finding, ...]:
     """What the rehearsal of `plan` would find to be put aside; reads every row of the tables, and writes nothing.
 
     What starts from what an earlier change of `plan` makes is not counted, and said.
     """
-    with opened(database, read_only=True) as connection:
-        connection.execute("BEGIN")
-        return tuple(_counted(connection, plan))
+    return tuple(_counted(connection, plan))
 
 
 def _counted(connection: sqlite3.Connection, plan: Plan) -> Iterator[Finding]:
@@ -34,7 +33,7 @@ def _counted(connection: sqlite3.Connection, plan: Plan) -> Iterator[Finding]:
         if table.kind != "drop" and not table.originals:
             continue
         if from_changed:
-            message = f"{table.kept}: how many is not counted, because an earlier change of this run comes first"
+            message = f"not counted, because an earlier change of this run comes first: {table.kept}"
             yield Finding("originals_not_counted", message)
         elif table.kind == "drop":
             yield from originals_kept(table, count_rows(connection, table.table))

@@ -99,8 +99,8 @@ class TablePlan:
         if self.kind == "drop":
             return f"rows of {self.table}, which the schema to be does not have; {self.writes} keeps them"
         if self.update:
-            return f"rows of {self.table} change; {self.writes} keeps their old values"
-        return f"rows of {self.table} hold what the new table cannot; {self.writes} keeps it"
+            return f"rows of {self.table} with new values; {self.writes} keeps the old ones"
+        return f"rows of {self.table} with what the new table cannot hold; {self.writes} keeps it"
 
     def names(self, name: str) -> bool:
         """Whether it is the table, or a statement names it, if only to read a value from it."""

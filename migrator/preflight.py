@@ -146,7 +146,7 @@ def _real_file(database: Path) -> Path:
         # Opening a pipe would wait for its other end.
         header = _read_header(real) if stat.S_ISREG(found.st_mode) else b""
     except FileNotFoundError:
-        raise RefusedError(f"no database at {database}", "give its path with --database") from None
+        raise RefusedError(f"no database at {os.path.abspath(database)}", "give its path with --database") from None
     except OSError as error:
         raise RefusedError(f"{database} cannot be read ({error.strerror})", "run as a user who may read it") from error
     if stat.S_ISDIR(found.st_mode):

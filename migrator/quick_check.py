@@ -12,18 +12,24 @@ from migrator.probes import Probe
 from migrator.tools import FAULTS, call, fault_text, rolled_back
 
 WORKS, FAILS, TOO_SLOW = "works", "fails", "too slow for a quick look"
+BEFORE = "before the migration"
+"""In the place of a step: what the tools do on the staged candidate is what they do on live."""
 _DEADLINE_S = 0.05
 """Without its index a tool reads a million rows; that it compiles is what a step may have changed."""
 
 
 @dataclass(frozen=True)
 class ToolState:
-    """What `tool` did after `step`; `reason` is why it fails."""
+    """What `tool` did after `step`, or BEFORE the first; `reason` is why it fails."""
 
     tool: str
     step: str
     state: str
     reason: str | None = None
+
+    @property
+    def when(self) -> str:
+        return self.step if self.step == BEFORE else f"after: {self.step}"
 
 
 def look_at_tools(candidate: Candidate, step: str) -> Iterator[ToolState]:

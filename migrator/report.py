@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from migrator.page import render
 from migrator.performance import BUDGET_MS, Latency
 from migrator.preflight import Live
 from migrator.promotion import Promoted
-from migrator.quick_check import ToolState
+from migrator.quick_check import BEFORE, TOO_SLOW, ToolState
 from migrator.tools import FAILED, PASSED, SKIPPED, ToolResult
 
 if TYPE_CHECKING:
@@ -69,11 +71,27 @@ class Report:
     tool_server: ServerValidation | None = None
     plan: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began_s: float = field(default_factory=time.monotonic, init=False, repr=False)
+    _tool_states: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def exit_code(self) -> int:
         """0 migrated, up to date or plan shown; 1 failed and restored; 2 refused; 3 the operator must act."""
         return EXIT_CODES.get(self.outcome or "", 1)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def version_text(self) -> str:
+        """From where to where, or where the database stayed; "" where that was not found out."""
+        if self.from_version is None:
+            return ""
+        stayed, wanted = f"version {self.from_version:04d}", f"{self.to_version or 0:04d}"
+        return f"{stayed}, not {wanted}" if self.outcome in (REFUSED, RESTORED) else f"{stayed} → {wanted}"
 
     def describe(self, live: Live) -> None:
         """Takes over what was found of live."""
@@ -87,9 +105,13 @@ class Report:
         self.findings.extend(f for f in dict.fromkeys(findings) if f not in self.findings)
 
     def note_tools(self, states: Iterable[ToolState]) -> list[ToolState]:
-        """Adds, and returns, the states of tools that are not what they were after the step before."""
-        known = {s.tool: s.state for s in self.tool_changes}
-        changed = [s for s in states if known.get(s.tool) != s.state]
+        """Adds, and returns, the states before the migration and those that a step has changed.
+
+        A tool that is too slow for a quick look tells nothing; one that first tells something later has no change.
+        """
+        told = [s for s in states if s.state != TOO_SLOW]
+        changed = [s for s in told if s.step == BEFORE or self._tool_states.get(s.tool, s.state) != s.state]
+        self._tool_states |= {s.tool: s.state for s in told}
         self.tool_changes.extend(changed)
         return changed
 
@@ -137,6 +159,8 @@ class Report:
             repaired = sum(t.before == FAILED and t.after == PASSED for t in self.tools)
             passed = f"{tools[PASSED]} passed ({repaired} of them failed before)"
             yield "tools", f"{passed}, {tools[FAILED]} failed, {tools[SKIPPED]} skipped"
+            if self.outcome == MIGRATED and tools[FAILED]:
+                yield "failed tools", "; ".join(self.why_failed())
         if self.tool_server is not None:
             after = [row.after for row in self.tool_server.rows]
             yield "tool server", ", ".join(f"{after.count(status)} {status}" for status in (PASSED, FAILED, SKIPPED))
@@ -148,6 +172,19 @@ class Report:
         if self.backup is not None:
             yield "backup", str(self.backup.path)
             yield "report", str(self.backup.path.with_name(HTML_NAME))
+
+    def why_failed(self) -> Iterator[str]:
+        """What is to be said of tools that fail and stopped no run: the way back takes from some what they need."""
+        plan = None if self.live is None else self.live.plan
+        back = plan.tools if plan is not None and plan.reverse else frozenset()
+        failed = [tool for tool in self.tools if tool.after == FAILED]
+        for did, names in (
+            (f"did at {self.to_version or 0:04d}", [t.name for t in failed if t.name in back]),
+            ("did before", [t.name for t in failed if t.before == FAILED and t.name not in back]),
+        ):
+            if names:
+                fail = "1 fails as it" if len(names) == 1 else f"{len(names)} fail as they"
+                yield f"{fail} {did} ({', '.join(names)})"
 
     @property
     def predicted_lock_ms(self) -> float | None:
@@ -188,6 +225,7 @@ class Report:
             report=self,
             tools=self.tool_rows(),
             counted=counted(self.tools),
+            failures=list(self.why_failed()),
             before_p95={entry.tool: entry.before_p95_ms for entry in self.latencies},
             tables=self.planned_tables(),
             latency_chart=self.latency_chart(),

@@ -60,5 +60,4 @@ def _findings(report: Report) -> Iterator[str]:
     if report.findings:
         yield "## Notes\n"
     for finding in report.findings:
-        count = f" ({finding.count:,})" if finding.count > 1 else ""
-        yield f"- {prose(finding.message)}{count}"
+        yield f"- {prose(finding.text)}"

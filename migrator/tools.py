@@ -236,7 +236,9 @@ def _broken_keys(scratch: Scratch, probe: Probe) -> Iterator[Finding]:
         for key, count in foreign_key_violations(connection).items():
             if count > scratch.violations.get(key, 0):
                 yield Finding(
-                    "foreign_key_not_honoured", f"rows that the application writes break the foreign key {key}"
+                    "foreign_key_not_honoured",
+                    f"what the application writes breaks the foreign key {key}; SQLite enforces none unless the "
+                    "application asks for it",
                 )
 
 

@@ -96,7 +96,7 @@ def _rows(tools: Iterable[tuple[Mapping[str, Any], float | None]]) -> list[dict[
 
 def _tool_changes(report: Report) -> list[dict[str, object]]:
     return [
-        {"tool": change.tool, "after the step": change.step, "it": change.state, "reason": change.reason}
+        {"tool": change.tool, "when": change.when, "it": change.state, "reason": change.reason}
         for change in report.tool_changes
     ]
 

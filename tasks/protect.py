@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from migrator import backup as backups
-from migrator import inspection, restoration
+from migrator import dry_run, inspection, restoration
 from migrator import preflight as preflights
 from migrator.application import Application
 from migrator.backup import Backup
 from migrator.backups import off_machine
 from migrator.backups.off_machine import Copied
+from migrator.findings import Finding
 from migrator.inspection import Inspection
 from migrator.preflight import Live
 from migrator.restoration import Recovered
@@ -27,6 +28,13 @@ def recover(database: Path, application: Application) -> Recovered:
 @step("preflight {database}")
 def preflight(database: Path, application: Application, options: dict[str, Any]) -> Live:
     return preflights.preflight(database, application, **options)
+
+
+@step("look ahead at the rows of {live.database}", retries_on_lock=True)
+def look_ahead(live: Live) -> tuple[Finding, ...]:
+    found = dry_run.look_ahead(live)
+    current_report.get().add_findings(found)
+    return found
 
 
 @step("back up {live.database}", retries_on_lock=True, counts_rows=its_rows)

@@ -11,7 +11,7 @@ from migrator import candidate as candidates
 from migrator.candidate import Candidate
 from migrator.inspection import Inspection
 from migrator.plan import TablePlan
-from migrator.quick_check import look_at_tools
+from migrator.quick_check import BEFORE, look_at_tools
 from migrator.schema import Column
 from tasks.record import current_report, progress
 from tasks.step import step
@@ -19,9 +19,18 @@ from tasks.step import step
 
 def after_step(name: str, candidate: Candidate) -> None:
     """Afterwards the report and the log say which tools the step made work, or broke."""
+    _note_tools(name, candidate)
+
+
+def before_steps(name: str, staged: Candidate) -> None:
+    """Afterwards the report and the log say which tools work and which fail before anything was changed."""
+    _note_tools(BEFORE, staged)
+
+
+def _note_tools(name: str, candidate: Candidate) -> None:
     for change in current_report.get().note_tools(look_at_tools(candidate, name)):
         logger.info(
-            "tool {} {} after: {}{}", change.tool, change.state, name, f" ({change.reason})" * bool(change.reason)
+            "tool {} {} {}{}", change.tool, change.state, change.when, f" ({change.reason})" * bool(change.reason)
         )
 
 
@@ -31,7 +40,7 @@ def _more_rows(rebuilt: Candidate, given: Mapping[str, Any]) -> int:
     return rebuilt.rows - before.rows
 
 
-@step("stage the candidate", after=after_step)
+@step("stage the candidate", after=before_steps)
 def stage(inspection: Inspection) -> Candidate:
     return candidates.stage(inspection, progress("stage"))
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from flows.check.new_text import new_fact, new_lines
 from flows.check.source_text import source_fact, source_lines, written_fact
-from migrator.check.explanation import Explanation
+from migrator.check.explanation import Explanation, explain, in_names
+from migrator.check.forecast import Forecast
 from migrator.check.wording import KINDS, wording
 from migrator.ddl import tokens
+from migrator.findings import Finding
+from migrator.plan import Plan, State
 
 _LABEL = 14
 
@@ -112,6 +116,18 @@ def _plan(plan: dict[str, Any]) -> Iterator[str]:
         # What is not always sent stands in comments, so that the whole can be read as one script.
         if step["sql"]:
             yield from (f"-- {line}" if step["only"] else line for line in _sql(step["sql"]))
+
+
+def plan_in_brief(plan: Plan, state: State, expected: Forecast | Finding, max_lock_ms: float) -> Iterator[str]:
+    """What becomes of each table in a few lines, and how long that may lock, as far as that is `expected`."""
+    known = isinstance(expected, Forecast)
+    lock = asdict(expected) | {"max_lock_ms": max_lock_ms} if known else None
+    yield from _plan_fact({"to_version": plan.to_version, "lock_estimate": lock})
+    if isinstance(expected, Finding):
+        yield from _fact("note", expected.message)
+    for explained in explain(plan, state):
+        yield from _table(asdict(in_names(explained)))
+    yield f"{len(plan.statements)} statement{'s' * (len(plan.statements) != 1)}; --sql prints them"
 
 
 def _lock(lock: dict[str, Any] | None) -> str:

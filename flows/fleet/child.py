@@ -17,6 +17,7 @@ from typing import Any
 from loguru import logger
 
 from flows.request import MigrationRequest
+from migrator.dry_run import look_ahead
 from migrator.errors import MigratorError, RestoreError
 from migrator.journal import read_journal
 from migrator.lock import locked
@@ -36,6 +37,7 @@ def migrate_one(request: str, watches_memory: bool, log: str | None, answer: Con
         if asked.dry_run:
             live = preflight(asked.database, LTMC, **asked.preflight_options)
             report.describe(live)
+            report.add_findings(look_ahead(live))
             report.outcome = UP_TO_DATE if live.plan is None else PLANNED
         else:
             _migrate(asked, report, watches_memory)

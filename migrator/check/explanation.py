@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from migrator.ddl import TableText, folded, parse_create_table, quote, words
+from migrator.ddl import TableText, folded, parse_create_table, quote, tokens, words
 from migrator.declared import one_line
 from migrator.migration import UNMAPPED, Answers, Change, Mapped, Migration, Value, value_sql
 from migrator.plan import Plan, State, TablePlan
+from migrator.schema import index_name
 
 _ONLY_VALUES = "values of its rows change"
 _ONLY_INDEXES = "only its indexes change"
@@ -60,6 +61,34 @@ def explain(plan: Plan, state: State) -> tuple[Explanation, ...]:
 def explain_migration(migration: Migration) -> tuple[Explanation, ...]:
     """What `migration` does to each table as it is declared, whatever a database holds."""
     return tuple(_of_change(change, migration.version) for change in migration.changes)
+
+
+def in_names(explained: Explanation) -> Explanation:
+    """The short form: columns and indexes that come or go by their names, and nothing of how or why.
+
+    Of a new table every column comes.
+    """
+    return replace(
+        explained,
+        why=(),
+        added=() if explained.kind == "new" else _joined(map(_column, explained.added)),
+        removed=_joined(map(_column, explained.removed)),
+        constraints=(),
+        values=(),
+        made=_joined(map(index_name, explained.made)),
+        dropped=_joined(map(index_name, explained.dropped)),
+        made_again=(),
+    )
+
+
+def _column(definition: str) -> str:
+    return next(name for token in tokens(definition) if (name := token.name) is not None)
+
+
+def _joined(names: Iterable[str]) -> tuple[str, ...]:
+    """One line with all of them; () without any."""
+    line = ", ".join(names)
+    return (line,) if line else ()
 
 
 def _of_plan(plan: TablePlan, present: TableText | None) -> Explanation:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from migrator import rebuild
-from migrator.connect import pragma
+from migrator.connect import is_passing, pragma
 from migrator.ddl import folded, parse_create_table, quote
 from migrator.errors import MigratorError
+from migrator.findings import Finding
 from migrator.plan import Plan
 from migrator.schema import OWN_PREFIX, columns_of, rowid_name
 
@@ -79,6 +80,17 @@ def forecast(connection: sqlite3.Connection, plan: Plan, max_lock_ms: float) -> 
     lock_ms = 1000 * (_COMMIT_FACTOR * (empty_s + per_row_s * rows) + scans_s)
     way: Literal["one_transaction", "online"] = "one_transaction" if lock_ms <= max_lock_ms else "online"
     return Forecast(rows, all(found.counted for found in read.values()), sample, lock_ms, way)
+
+
+def try_forecast(connection: sqlite3.Connection, plan: Plan, max_lock_ms: float) -> Forecast | Finding:
+    """The forecast, or the finding that says why there is none. Raises sqlite3.Error where the database is locked."""
+    try:
+        return forecast(connection, plan, max_lock_ms)
+    except (sqlite3.Error, MigratorError) as error:
+        if isinstance(error, sqlite3.Error) and is_passing(error):
+            raise
+        why = str(error) if isinstance(error, RowsNotKnownError) else f"a few rows cannot be migrated alone ({error})"
+        return Finding("no_forecast", f"no lock time can be estimated, because {why}")
 
 
 def _rebuilt(connection: sqlite3.Connection, plan: Plan) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.check.drift import Drift, ledger_drift, ledger_findings, schema_drift
 from migrator.check.explanation import Explanation, explain
-from migrator.check.forecast import Forecast, RowsNotKnownError, forecast
+from migrator.check.forecast import Forecast, try_forecast
 from migrator.check.promotions import Ledger, Promotion, read_promotions
 from migrator.check.under_way import Run, run_on
 from migrator.connect import LOCK_TIMEOUT_S, is_passing, opened
@@ -155,14 +155,10 @@ def _with_plan(connection: sqlite3.Connection, status: Status, live: Live | None
     if live is None or live.plan is None or live.from_version != status.version:
         return status
     planned = replace(status, plan=live.plan, explanations=explain(live.plan, live.state))
-    try:
-        return replace(planned, forecast=forecast(connection, live.plan, max_lock_ms))
-    except (sqlite3.Error, MigratorError) as error:
-        if isinstance(error, sqlite3.Error) and is_passing(error):
-            raise
-        why = str(error) if isinstance(error, RowsNotKnownError) else f"a few rows cannot be migrated alone ({error})"
-        message = f"no lock time can be estimated, because {why}"
-        return replace(planned, findings=(*status.findings, Finding("no_forecast", message)))
+    expected = try_forecast(connection, live.plan, max_lock_ms)
+    if isinstance(expected, Finding):
+        return replace(planned, findings=(*status.findings, expected))
+    return replace(planned, forecast=expected)
 
 
 def _ended(outside: Status, ledger: Ledger, has_left: bool) -> Iterator[Drift]:

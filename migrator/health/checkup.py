@@ -23,7 +23,7 @@ from migrator.health.history import Check, ToolTimes
 from migrator.health.schema_verdict import judge_schema
 from migrator.health.snapshot import take_snapshot
 from migrator.health.tool_health import ToolHealth, check_tools
-from migrator.inspection import foreign_key_violations, integrity_faults
+from migrator.inspection import foreign_key_violations, integrity_faults, violation_text
 from migrator.preflight import read_state, way_out_of
 from migrator.schema import own_objects
 
@@ -185,7 +185,7 @@ def _look(
         rows = {table: count_rows(connection, table) for table in state.schema.tables}
         own = own_objects(connection)
         broken = tuple(
-            Finding("foreign_key_violations", f"rows break the foreign key {key}", count)
+            Finding("foreign_key_violations", violation_text(key, "rows break the foreign key"), count)
             for key, count in foreign_key_violations(connection).items()
         )
     tools, noted = check_tools(path, path.parent, application, history, verdict.version or 0, accept_speed)

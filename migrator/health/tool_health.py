@@ -184,7 +184,7 @@ def _about_history(tools: Sequence[ToolHealth], factors: Sequence[float]) -> Ite
     if unjudged:
         yield Finding(
             "history_short",
-            f"whether a tool became slower is judged from {CHECKS_NEEDED} healthy checks on; so many tools have fewer",
+            f"tools with fewer than {CHECKS_NEEDED} healthy checks so far, too few to tell whether they became slower",
             len(unjudged),
         )
     if factors and median(factors) > _SLOW_MACHINE:

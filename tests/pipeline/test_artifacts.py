@@ -58,9 +58,9 @@ def test_the_tables_have_a_row_for_each_tool_those_first_that_changed(demo: Path
     assert repaired["before ms"] is None and 0 < repaired["p50 ms"] <= repaired["p95 ms"]
     assert kept["before ms"] > 0 and kept["reason"] is None
     assert skipped["p95 ms"] is None and "Redis" in skipped["reason"]
-    assert [(row["tool"], row["after the step"], row["it"]) for row in found["tool-changes"]] == [
-        ("log_code_attempt", "stage the candidate", "fails"),
-        ("log_code_attempt", "add column CodePatterns.vector_id", "works"),
+    assert [(row["tool"], row["when"], row["it"]) for row in found["tool-changes"]] == [
+        ("log_code_attempt", "before the migration", "fails"),
+        ("log_code_attempt", "after: add column CodePatterns.vector_id", "works"),
     ]
 
 

@@ -94,7 +94,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(demo: Path) -> None:
     code, stdout, stderr = output_of("flows.migrate", demo.parent, "--database", str(demo), "--dry-run")
     assert (code, stderr) == (0, "")
     assert "planned, nothing changed" in stdout
-    assert "CREATE INDEX idx_codepatterns_result ON" in stdout
+    (statements,) = (line for line in stdout.splitlines() if line.endswith(" statements; --sql prints them"))
+    assert statements.split()[0] == str(len(preflight(demo, LTMC, only_look=True).plan.statements))
+    assert "CodePatterns is made anew\n  adds        function_name, file_name, module_name, execution" in stdout
+    assert "  removes     language, execution_time\n" in stdout
+    assert f"plan          to version {NEWEST:04d}, in one transaction, about " in stdout
+    assert not [word for word in ("CREATE", "INSERT", "SELECT", "CASE", "BEGIN") if word in stdout]
+    assert max(map(len, stdout.splitlines())) < 300
     code, stdout, _ = output_of("flows.migrate", demo.parent, "--database", str(demo), "--dry-run", "--json")
     assert (code, json.loads(stdout)["outcome"]) == (0, "planned")
     assert demo.read_bytes() == before
@@ -104,9 +110,12 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(demo: Path) -> None:
 def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
     changed(demo, "UPDATE CodePatterns SET result = 'meh' WHERE id = 1")
     before = content(demo)
+    code, looked = migrate(demo, "--dry-run")
+    assert (code, looked["outcome"]) == (2, "refused")
     code, report = migrate(demo)
     assert (code, report["outcome"], report["backup"]) == (2, "refused", None)
-    assert "'meh' (1 rows)" in report["error"]
+    assert report["error"] == looked["error"]
+    assert "'meh' (1 row)" in report["error"]
     assert "--map-result" in report["error"]
     assert (content(demo), beside(demo)) == (before, [])
     code, report = migrate(demo, "--map-result", "meh=null", "--truncate-times", "--null-duplicate-vector-ids")
@@ -139,6 +148,28 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(tmp_path: Path, arguments:
     assert (code, stdout) == (2, "")
     assert message in stderr
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "defaults"),
+    [
+        (
+            "flows.migrate",
+            ["--max-lock-ms N How many milliseconds the application's writes may have to wait. Default: 250."],
+        ),
+        ("flows.fleet", ["The last is repeated. Default: 10%,30%,100%.", "or which share of it. Default: 0."]),
+    ],
+)
+def test_the_help_names_the_default_of_each_number_and_word(tmp_path: Path, module: str, defaults: list[str]) -> None:
+    code, stdout, _ = output_of(module, tmp_path, "--help")
+    said = " ".join(stdout.split())
+    assert code == 0
+    assert [default for default in defaults if default not in said] == []
+
+
+def test_a_database_that_is_not_there_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    code, _, stderr = output_of("flows.migrate", tmp_path)
+    assert (code, f"no database at {tmp_path / 'ltmc.db'}; give its path with --database" in stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

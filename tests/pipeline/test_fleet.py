@@ -204,6 +204,17 @@ def test_a_look_makes_no_file(tmp_path: Path) -> None:
     assert len(paths) == 3
 
 
+def test_a_look_says_of_which_database_the_rows_would_be_refused(tmp_path: Path) -> None:
+    paths = demos(tmp_path / "fleet", 2)
+    with closing(sqlite3.connect(paths[1])) as connection, connection:
+        connection.execute("UPDATE CodePatterns SET result = 'timeout' WHERE id = 1")
+    code, stdout, _ = output_of("flows.fleet", tmp_path, "--glob", "fleet/*.db", "--dry-run", "--json")
+    told = json.loads(stdout)
+    assert (code, outcomes(told)) == (1, {"00": "planned", "01": "refused"})
+    (error,) = (each["error"] for each in told["databases"] if each["outcome"] == "refused")
+    assert "result of CodePatterns holds 1 values that the migration does not map: 'timeout'" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [

@@ -102,8 +102,8 @@ def test_the_report_says_at_which_step_each_repaired_tool_began_to_work(migrated
         "log_code_attempt": "rebuild table VectorIdSequence",
     }
     assert said == {
-        ("get_messages_for_chunk", "stage the candidate", "works"),
-        *((tool, "stage the candidate", "fails") for tool in repaired),
+        ("get_messages_for_chunk", "before the migration", "works"),
+        *((tool, "before the migration", "fails") for tool in repaired),
         *((tool, step, "works") for tool, step in repaired.items()),
     }
     assert "no such column: execution_time_ms" in ended.report.as_html()

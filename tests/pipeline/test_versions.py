@@ -120,7 +120,7 @@ def test_a_sixth_migration_is_one_file(demo: Path, way: str) -> None:
     back = to(demo, 5, **lock)
     said = {f["message"]: f["count"] for f in back["findings"] if f["code"] == "originals_kept"}
     assert said == {
-        "rows of Todos hold what the new table cannot; Todos_6_ahead keeps it": 1,
+        "rows of Todos with what the new table cannot hold; Todos_6_ahead keeps it": 1,
         "rows of Sessions, which the schema to be does not have; Sessions_ahead keeps them": 1,
     }
     to(demo, 6, **lock)
@@ -167,8 +167,8 @@ def test_what_the_old_schema_cannot_hold_is_in_the_report_before_live_is_written
     assert told == [
         {
             "rows of TeamMembers, which the schema to be does not have; TeamMembers_ahead keeps them": 1,
-            "rows of Todos hold what the new table cannot; Todos_ahead keeps it": 1,
-            "rows of CodePatterns hold what the new table cannot; CodePatterns_ahead keeps it": 1,
+            "rows of Todos with what the new table cannot hold; Todos_ahead keeps it": 1,
+            "rows of CodePatterns with what the new table cannot hold; CodePatterns_ahead keeps it": 1,
         }
     ]
 
@@ -242,5 +242,5 @@ def test_a_tool_that_only_an_index_breaks_is_told_at_that_step(demo: Path, monke
         if json.loads(path.read_text())["to_version"] == NEWEST + 1
     )
     changes = [(c["tool"], c["step"], c["state"]) for c in report["tool_changes"]]
-    assert changes == [("add_todo", "stage the candidate", "works"), ("add_todo", "create indexes", "fails")]
+    assert changes == [("add_todo", "before the migration", "works"), ("add_todo", "create indexes", "fails")]
     assert hashed(demo) == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,9 @@ def test_the_plain_function_restores(demo: Path, monkeypatch: pytest.MonkeyPatch
         migrate.fn(MigrationRequest(database=demo))
     report_to_fill.reset(token)
     assert (report.outcome, report.task_runs, report.flow_run_id) == ("restored", 0, None)
+    # What the rehearsal put aside is gone with it.
+    assert any(step.name.startswith("convert data") for step in report.steps)
+    assert "originals_kept" not in {finding.code for finding in report.findings}
     assert [step.name for step in report.steps[-2:]] == ["restore (ZeroDivisionError)", "report the outcome"]
     assert content(demo) == before
 
@@ -70,6 +75,19 @@ def test_a_dry_run_writes_nothing(demo: Path) -> None:
     assert report["outcome"] == "planned"
     assert demo.read_bytes() == before
     assert beside(demo) == []
+
+
+def test_a_dry_run_is_refused_where_the_run_would_be_and_writes_nothing(demo: Path) -> None:
+    with closing(sqlite3.connect(demo)) as connection, connection:
+        connection.execute("UPDATE CodePatterns SET result = 'timeout' WHERE id = 1")
+    before = demo.read_bytes()
+    report = Report(str(demo))
+    token = report_to_fill.set(report)
+    with pytest.raises(RefusedError, match=r"say what each becomes, e\.g\. --map-result 'timeout'="):
+        migrate.fn(MigrationRequest(database=demo, dry_run=True))
+    report_to_fill.reset(token)
+    assert (report.outcome, report.failed_step, report.backup) == ("refused", "look_ahead", None)
+    assert (demo.read_bytes(), beside(demo)) == (before, [])
 
 
 def test_a_missing_database_is_refused_and_nothing_is_made(tmp_path: Path) -> None:

@@ -26,13 +26,18 @@ def test_foreign_keys_that_rows_break_already_are_a_finding_with_their_count(dat
     run_sql(database, "DELETE FROM notes WHERE id IN (1, 3)")
     inspection = inspect(backed_up(database))
     assert inspection.violations == {"tags -> notes": 2}
-    assert [(f.code, f.count) for f in inspection.findings] == [("foreign_key_violations", 2)]
+    assert [(f.code, f.text) for f in inspection.findings] == [
+        ("foreign_key_violations", "2 rows already break the foreign key tags -> notes")
+    ]
 
 
 def test_a_key_on_columns_that_are_not_unique_is_a_finding(database):
     run_sql(database, "CREATE TABLE child (tag TEXT REFERENCES tags(tag))", "INSERT INTO child VALUES ('x')")
     inspection = inspect(backed_up(database))
     assert list(inspection.violations) == ['foreign key mismatch - "child" referencing "tags"']
+    assert [f.text for f in inspection.findings] == [
+        'the foreign keys cannot be checked: foreign key mismatch - "child" referencing "tags"'
+    ]
 
 
 def test_rows_that_break_a_constraint_of_another_table_are_no_damage(database):

@@ -143,7 +143,7 @@ def test_a_value_without_an_answer_in_a_later_migration_stops_before_the_swap(fo
     path = notes(folder, "ALTER TABLE notes ADD COLUMN stars INTEGER DEFAULT 3")
     before = whole(path)
     both = (STARS, migration(second, version=2))
-    with pytest.raises(PromotionError, match=r"since the backup: column stars of notes holds 1 values .* 9 \(1 rows\)"):
+    with pytest.raises(PromotionError, match=r"since the backup: column stars of notes holds 1 values .* 9 \(1 row\)"):
         online(path, *both, last="UPDATE notes SET stars = 9 WHERE id = 5")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("UPDATE notes SET stars = 3 WHERE id = 5")
@@ -165,7 +165,7 @@ def test_a_value_without_an_answer_is_named_by_what_its_stage_reads(folder, stag
         else (made_of_a, Change("t", KIND, KIND, values=read, originals="t_2_legacy", ahead="t_2_ahead"))
     )
     path = made(folder / "live.db", ZERO, "INSERT INTO t VALUES (1, 'n'), (2, 'Task')")
-    with pytest.raises(PromotionError, match=r"column kind of t holds 1 values .*: 'odd' \(1 rows\)"):
+    with pytest.raises(PromotionError, match=r"column kind of t holds 1 values .*: 'odd' \(1 row\)"):
         online(path, migration(first), migration(second, version=2), last="INSERT INTO t VALUES (3, 'odd')")
 
 

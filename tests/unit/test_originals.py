@@ -2,8 +2,8 @@
 
 import pytest
 
+from migrator.dry_run import look_ahead
 from migrator.ltmc import LTMC
-from migrator.originals import count_originals
 from migrator.preflight import preflight
 from tests.notes import NOTES
 from tests.runs import migrate, run_sql, stored
@@ -19,7 +19,7 @@ NEWER = (
 
 def counted(database, app, **options):
     before = stored(database)
-    found = count_originals(database, preflight(database, app, only_look=True, **options).plan)
+    found = look_ahead(preflight(database, app, only_look=True, **options))
     assert stored(database) == before
     return found
 
@@ -52,8 +52,8 @@ def test_what_starts_from_an_earlier_change_of_the_run_is_said_and_not_counted(f
     LTMC.make_demo(database, 20)
     (found,) = (f for f in counted(database, LTMC) if f.code == "originals_not_counted")
     assert found.message == (
-        "rows of VectorIdSequence change; VectorIdSequence_legacy keeps their old values: how many is not counted, "
-        "because an earlier change of this run comes first"
+        "not counted, because an earlier change of this run comes first: rows of VectorIdSequence with new values; "
+        "VectorIdSequence_legacy keeps the old ones"
     )
 
 

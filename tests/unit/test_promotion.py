@@ -114,7 +114,7 @@ def test_a_migration_made_by_somebody_else_since_stops_the_promotion(database):
 def test_a_value_without_an_answer_written_since_stops_the_promotion(database):
     candidate = rehearsed(database)
     run_sql(database, "INSERT INTO notes (body, mood) VALUES ('late', 'odd')")
-    stops(database, candidate, r"written since the backup: column mood .* 'odd' \(1 rows\)")
+    stops(database, candidate, r"written since the backup: column mood .* 'odd' \(1 row\)")
 
 
 def test_a_row_that_the_new_constraints_refuse_written_since_stops_the_promotion(database):

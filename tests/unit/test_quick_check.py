@@ -6,7 +6,7 @@ from migrator import quick_check
 from migrator.candidate import add_column, stage
 from migrator.inspection import inspect
 from migrator.probes import Probe
-from migrator.quick_check import FAILS, TOO_SLOW, WORKS, ToolState, look_at_tools
+from migrator.quick_check import BEFORE, FAILS, TOO_SLOW, WORKS, ToolState, look_at_tools
 from migrator.report import Report
 from tests.notes import ADD_NOTE, PING, READ_NOTES, notes_application
 from tests.runs import backed_up, rehearsed, stored
@@ -26,11 +26,16 @@ def test_only_tools_that_the_migration_names_are_looked_at(database):
 def test_a_tool_works_from_the_step_on_that_gives_it_its_column(database):
     candidate = staged(database, ADD_NOTE)
     report = Report(str(database))
+    report.note_tools(look_at_tools(candidate, BEFORE))
     for column in candidate.plan.tables[0].added:
         candidate = add_column(candidate, "notes", column)
         report.note_tools(look_at_tools(candidate, column.name))
     assert [c.name for c in candidate.plan.tables[0].added] == ["stars", "code"]
-    assert report.tool_changes == [ToolState("add_note", "stars", WORKS)]
+    assert report.tool_changes == [
+        ToolState("add_note", BEFORE, FAILS, LACKS_STARS),
+        ToolState("add_note", "stars", WORKS),
+    ]
+    assert [change.when for change in report.tool_changes] == ["before the migration", "after: stars"]
 
 
 def test_what_a_tool_writes_is_gone_again(database):
@@ -61,11 +66,11 @@ def test_what_fails_late_fails(database, monkeypatch):
     assert states == [ToolState("add_note", "stage", FAILS, LACKS_STARS)]
 
 
-def test_a_report_keeps_the_first_state_of_each_tool_and_every_change():
+def test_a_report_keeps_the_state_of_each_tool_before_the_migration_and_every_change():
     report = Report("a.db")
     told = [
-        ToolState("a", "stage", FAILS, "no such column: x"),
-        ToolState("b", "stage", WORKS),
+        ToolState("a", BEFORE, FAILS, "no such column: x"),
+        ToolState("b", BEFORE, WORKS),
         ToolState("a", "add x", FAILS, "no such column: y"),
         ToolState("a", "add y", WORKS),
         ToolState("b", "add y", WORKS),
@@ -77,3 +82,17 @@ def test_a_report_keeps_the_first_state_of_each_tool_and_every_change():
     assert report.as_json()["tool_changes"][-1] == {
         "tool": "b", "step": "rebuild", "state": "fails", "reason": "no such column: z",
     }  # fmt: skip
+
+
+def test_a_tool_that_is_too_slow_for_a_quick_look_is_no_change():
+    report = Report("a.db")
+    told = [
+        ToolState("a", BEFORE, WORKS),
+        ToolState("b", BEFORE, TOO_SLOW),
+        ToolState("a", "add x", TOO_SLOW),
+        ToolState("b", "add x", FAILS, "no such column: x"),
+        ToolState("a", "add y", WORKS),
+        ToolState("b", "add y", WORKS),
+    ]
+    assert [bool(report.note_tools([state])) for state in told] == [True, False, False, False, False, True]
+    assert report.tool_changes == [told[0], told[5]]

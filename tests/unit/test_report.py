@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -86,9 +87,9 @@ def test_the_report_is_for_the_owner_of_the_database_only(tmp_path):
 
 def test_the_page_has_the_tools_before_and_after_with_their_times(report):
     said = page(report).text
-    assert "add_note failed passed 1.00 2.00 failed before: no such column: stars" in said
+    assert "add_note failed before: no such column: stars failed passed 1.00 2.00" in said
     assert "read_notes passed passed 3.00 4.50 4.00" in said
-    assert "ping skipped skipped asks a server, not the database" in said
+    assert "ping asks a server, not the database skipped skipped" in said
     assert "2 passed , 0 failed , 1 skipped" in said
 
 
@@ -135,8 +136,23 @@ def test_the_page_says_what_the_rehearsal_predicted(report, promoted):
 
 def test_a_run_that_ended_early_has_a_page_of_what_there_is():
     said = page(Report("/srv/notes.db", error="no such file", outcome="refused")).text
-    assert "/srv/notes.db refused run no such file" in said
+    assert "/srv/notes.db refused run , started " in said and said.endswith(" s no such file Steps step seconds rows")
     assert "Tools" not in said and "Plan" not in said
+
+
+def test_the_page_says_when_the_run_began_and_where_the_database_is(report):
+    report.started_at = datetime(2026, 11, 23, 5, 47, 52, tzinfo=UTC)
+    text = page(report).text
+    assert "migrated version 0000 → 0001 run" in text
+    assert re.search(r", started 2026-11-23 05:47:52 UTC, took \d+\.\d s ", text)
+    report.outcome = RESTORED
+    assert "restored version 0000, not 0001 run" in page(report).text
+
+
+def test_the_reason_of_a_tool_stands_under_its_name(report):
+    html = report.as_html()
+    assert "<th>reason</th>" not in html
+    assert re.search(r'add_note\s*<br><span class="dim">failed before: no such column: stars</span></td>', html)
 
 
 def test_whatever_a_run_meets_its_page_is_text_and_asks_nothing_of_anybody(report):
@@ -183,6 +199,29 @@ def test_the_facts_are_those_that_the_run_reached(report):
     assert facts["report"].endswith("/report.html")
     report.outcome = RESTORED
     assert "version" not in dict(report.facts())
+
+
+def test_on_the_way_back_the_tools_that_lose_what_they_need_fail_as_they_did(tmp_path):
+    database = tmp_path / "notes.db"
+    make_notes(database)
+    migrate(database)
+    made = Report("")
+    made.describe(live_of(migrate(database, to_version=0)))
+    made.outcome = MIGRATED
+    made.tools = [
+        ToolResult("add_note", "failed", "passed", "failed", "no such column: stars"),
+        ToolResult("ping", "failed", "failed", "failed", "no such table: x"),
+        ToolResult("count_good", "failed", "failed", "failed", "no such table: x"),
+        ToolResult("read_notes", "passed", "passed", "passed"),
+    ]
+    said = "1 fails as it did at 0000 (add_note); 2 fail as they did before (ping, count_good)"
+    assert dict(made.facts())["failed tools"] == said
+    assert (
+        "1 fails as it did at 0000 (add_note). 2 fail as they did before (ping, count_good). A skipped tool"
+        in page(made).text
+    )
+    made.outcome = RESTORED
+    assert "failed tools" not in dict(made.facts())
 
 
 def test_the_summary_has_outcome_error_facts_and_notes(report):

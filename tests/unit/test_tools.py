@@ -191,7 +191,11 @@ def test_rows_that_a_repaired_tool_writes_against_a_foreign_key_are_a_finding(sc
 
     found = validate_tool(scratch, probe(adds_tag, "add_note")).findings
     assert [(f.code, f.message) for f in found] == [
-        ("foreign_key_not_honoured", "rows that the application writes break the foreign key tags -> notes")
+        (
+            "foreign_key_not_honoured",
+            "what the application writes breaks the foreign key tags -> notes; SQLite enforces none unless the "
+            "application asks for it",
+        )
     ]
 
 

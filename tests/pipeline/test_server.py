@@ -163,6 +163,17 @@ except ServerStartError as error:
     assert "unable to open database file" in log_path.read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user whom nobody knows")
+def test_a_user_without_a_home_is_told_what_to_set() -> None:
+    script = "import os; from flows.server import prefect_home; os.setuid(54321); prefect_home()"
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "PREFECT_HOME")}
+    ended = subprocess.run([sys.executable, "-c", script], env=kept, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1] == (
+        "migrator.errors.RefusedError: this user has no home folder, and a run keeps its records there; "
+        "set PREFECT_HOME to a folder that this user may write"
+    )
+
+
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:

@@ -39,24 +39,29 @@ def test_a_signal_before_the_commit_restores_once(demo: Path, name: str, moment:
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("name", "moment"),
     [
-        "before prefect.task_engine:_create_task_run_locally#30",
-        "after prefect.task_engine:_create_task_run_locally#31",
-        "before prefect.task_engine:emit_task_run_state_change_event#90",
-        "before migrator.tools:validate_tool#9",
+        ("SIGINT", "before prefect.task_engine:_create_task_run_locally#30"),
+        ("SIGTERM", "before prefect.task_engine:_create_task_run_locally#30"),
+        ("SIGINT", "after prefect.task_engine:_create_task_run_locally#31"),
+        ("SIGINT", "before prefect.task_engine:emit_task_run_state_change_event#90"),
+        ("SIGINT", "before migrator.tools:validate_tool#9"),
     ],
 )
-def test_ctrl_c_while_prefect_begins_or_ends_the_task_of_a_tool_is_told_as_such(demo: Path, moment: str) -> None:
+def test_a_signal_while_prefect_begins_or_ends_the_task_of_a_tool_is_told_as_such(
+    demo: Path, name: str, moment: str
+) -> None:
     before = content(demo)
     with stopping(moment, demo) as program:
         program.reaches(moment)
-        program.send(signal.SIGINT)
+        program.send(getattr(signal, name))
         # Prefect has no state of a task that was stopped as it began, and 30 s are too long to wait for it.
         assert ends_within(program.child.pid, 20)
         code, report = program.ends()
     assert (code, report["outcome"]) == (1, "restored"), program.stderr
-    assert f"validate_tool was stopped by Ctrl-C; {demo} is as before" in report["error"]
+    assert (
+        f"validate_tool was stopped by {'Ctrl-C' if name == 'SIGINT' else name}; {demo} is as before" in report["error"]
+    )
     assert content(demo) == before
     assert "ValueError" not in program.stderr
 

@@ -236,12 +236,12 @@ def _of_a_run(real: Path, journal: Journal | None, left: Mapping[str, str], only
         raise RefusedError(f"a run is at work on {real}", "wait until it has ended")
     if left and not only_look:
         raise RefusedError(
-            f"the killed run {journal.run_id} left {names} in the database",
+            f"run {journal.run_id} left {names} in the database",
             "start the migration again, which removes them; do not drop them by hand",
         )
     if killed:
         told = f": {names}; do not drop them by hand" if left else ""
-        yield Finding("killed_run", f"a migration first ends what the killed run {journal.run_id} left{told}")
+        yield Finding("killed_run", f"a migration first ends what run {journal.run_id} left{told}")
 
 
 def way_out_of(left: Mapping[str, str]) -> str:

@@ -151,7 +151,7 @@ def test_the_next_start_ends_a_killed_online_run(demo: Path, moment: str, outcom
     looked, left = json.loads(stdout), own_objects(demo)
     assert (code, looked["outcome"]) == (0, "planned" if outcome == "migrated" else outcome)
     (said,) = [found["message"] for found in looked["findings"] if found["code"] == "killed_run"]
-    assert said.startswith("a migration first ends what the killed run ")
+    assert said.startswith("a migration first ends what run ")
     assert ("do not drop them by hand" in said) == bool(left)
     assert all(name in said for name in left)
     ended = run(demo)

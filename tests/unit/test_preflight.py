@@ -180,13 +180,13 @@ def test_an_object_named_like_ours_is_refused(database):
 def test_what_a_killed_run_left_is_for_the_next_run_to_remove(database):
     write_journal(database, Journal("0a1b2c3d", str(database.parent / "20260101T000000Z-0a1b2c3d")))
     (found,) = preflight(database, NOTES, only_look=True).findings
-    assert (found.code, found.message) == ("killed_run", "a migration first ends what the killed run 0a1b2c3d left")
+    assert (found.code, found.message) == ("killed_run", "a migration first ends what run 0a1b2c3d left")
     run_sql(database, "CREATE TABLE _mig_notes (x)")
     (found,) = preflight(database, NOTES, only_look=True).findings
-    assert found.message.endswith("killed run 0a1b2c3d left: _mig_notes; do not drop them by hand")
+    assert found.message.endswith("first ends what run 0a1b2c3d left: _mig_notes; do not drop them by hand")
     refused(
         database,
-        "^the killed run 0a1b2c3d left _mig_notes in the database; start the migration again, which removes them; "
+        "^run 0a1b2c3d left _mig_notes in the database; start the migration again, which removes them; "
         "do not drop them by hand$",
     )
 

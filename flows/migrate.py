@@ -38,7 +38,7 @@ def migrate(request: MigrationRequest) -> Any:
     run = Run(request)
     with one_at_a_time(request.real_database, run):
         try:
-            if read_journal(request.real_database):
+            if not request.dry_run and read_journal(request.real_database):
                 recover(request.real_database, LTMC)
             live = run.live = preflight(request.database, LTMC, request.preflight_options)
             if live.plan is None:

@@ -23,7 +23,8 @@ from tests.unit.ltmc_databases import at_version
 from tests.unit.migrating import everything, plan_for, promote
 
 PAGE = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
-COMMANDS = [line.split("  #")[0] for line in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0].splitlines()]
+BLOCK = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0]
+COMMANDS = [line.split("  #")[0] for line in BLOCK.splitlines() if not line.startswith("#")]
 INDEX = "CREATE INDEX idx_codepatterns_tags ON CodePatterns(tags)"
 
 

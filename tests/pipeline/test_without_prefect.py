@@ -15,6 +15,7 @@ from flows.migrate import migrate
 from flows.request import MigrationRequest
 from migrator import candidate
 from migrator.errors import RefusedError
+from migrator.journal import Journal, write_journal
 from migrator.report import Report
 from tests.pipeline.runs import ADDED, COLUMNS_AFTER, NEWEST, beside, columns, content
 
@@ -75,6 +76,14 @@ def test_a_dry_run_writes_nothing(demo: Path) -> None:
     assert report["outcome"] == "planned"
     assert demo.read_bytes() == before
     assert beside(demo) == []
+
+
+def test_a_dry_run_leaves_what_a_killed_run_left_to_the_next_run(demo: Path) -> None:
+    write_journal(demo, Journal("abc", str(demo.parent / "20250101T000000Z-abc")))
+    before, there = demo.read_bytes(), beside(demo)
+    report = migrate.fn(MigrationRequest(database=demo, dry_run=True))
+    assert report["outcome"] == "planned"
+    assert (demo.read_bytes(), beside(demo)) == (before, there)
 
 
 def test_a_dry_run_is_refused_where_the_run_would_be_and_writes_nothing(demo: Path) -> None:

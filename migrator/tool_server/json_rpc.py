@@ -85,7 +85,8 @@ class _JsonRpcSession:
     def _post(self, question: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._url, question, headers)  # noqa: S310 - http, as parse_tool_server sees to
-        with self._opener.open(request, timeout=self._call_s) as response:
+        # The deadline is that of `_within_deadline`, which this one must not be a moment before.
+        with self._opener.open(request, timeout=2 * self._call_s) as response:
             return bytes(response.read(LONGEST_ANSWER_BYTES + 1))
 
     def _within_deadline(self, ask: Callable[[], bytes]) -> bytes:

@@ -2,6 +2,9 @@
 
 import os
 import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 
 import pytest
@@ -401,11 +404,30 @@ def test_what_is_excluded_is_named_and_not_read(tmp_path):
     assert left("b.py") == left("A.PY") == left()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path):
-    write(tmp_path, {"a.py": "", "closed/b.py": ""})
-    (tmp_path / "closed").chmod(0)
-    assert [(s.name, s.is_fault) for s in find_statements(tmp_path).skipped] == [("closed/", True)]
+@contextmanager
+def as_nobody():
+    """Root reads every folder."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_cannot_be_read_is_a_fault():
+    # Not below pytest's folders, which only their owner may enter.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write(folder, {"a.py": "", "closed/b.py": ""})
+        (folder / "closed").chmod(0)
+        with as_nobody():
+            found = find_statements(folder)
+        (folder / "closed").chmod(0o700)
+    assert [(s.name, s.is_fault) for s in found.skipped] == [("closed/", True)]
 
 
 def test_links_and_pipes_are_named_and_not_followed(tmp_path):

@@ -147,7 +147,8 @@ def _python_files(folder: Path, exclude: Collection[str], skipped: list[Skipped]
 
 def _no_source(folder: Path) -> str | None:
     """Why a folder is left out: "" where that goes without saying, None where it is read."""
-    if folder.name.startswith(".") or folder.name in _NO_SOURCE or (folder / _VENV).exists():
+    if folder.name.startswith(".") or folder.name in _NO_SOURCE or os.path.exists(folder / _VENV):
+        # os.path: of a folder that may not be entered pathlib's raises, and the walk says so better.
         return ""
     if folder.is_symlink():
         return "a symbolic link"

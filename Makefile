@@ -48,7 +48,7 @@ screenshots: .venv/test.installed ## take the pictures of docs/screenshots anew 
 
 faults: .venv/test.installed ## kill 1,000 runs beside writers, fail every system call (half an hour); KILLS=100 for fewer
 	$(PY) -m tests.faults.sweep
-	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments tests/pipeline/test_fleet.py tests/pipeline/test_fleet_stopped.py tests/pipeline/test_fleet_workers.py tests/unit/test_online_stages_property.py
+	FAULTS=full $(PY) -m pytest tests/faults/test_io_errors.py tests/deployments tests/pipeline/test_fleet.py tests/pipeline/test_fleet_stopped.py tests/pipeline/test_fleet_machines.py tests/unit/test_online_stages_property.py
 
 defects: .venv/test.installed ## seed every known defect into a migration and 15 new ones (SEED=n repeats them): which gate says so
 	$(PY) -m tests.faults.defects

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from migrator.errors import RefusedError
@@ -23,7 +23,10 @@ _METAVARS |= {"docs": "DIR", "logs": "FILE", "source": "DIR", "sarif": "FILE", "
 _METAVARS |= {"exclude": "PATTERN"}
 _METAVARS |= {"new": "NAME", "desired": "FILE.sql", "rename": "OLD=NEW"}
 _METAVARS |= {"databases": "PATH", "glob": "PATTERN", "inventory": "FILE", "waves": "SIZES", "max_failed": "N|N%"}
-_METAVARS |= {"parallel": "N", "timeout_s": "SECONDS", "deployment": "NAME", "state": "FILE"}
+_METAVARS |= {"parallel": "N", "timeout_s": "SECONDS", "state": "FILE"}
+
+FOR_PROGRAMS: dict[str, JsonValue] = {"for_programs": True}
+"""Marks a field that is no option: only programs give it, in Prefect."""
 
 
 class UsageError(RefusedError):
@@ -41,7 +44,8 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
     Raises UsageError where an argument is wrong.
     """
     parser = _Parser(prog=f"python -m {program}", description=model.__doc__, allow_abbrev=False)
-    for name, field in model.model_fields.items():
+    fields = {name: field for name, field in model.model_fields.items() if field.json_schema_extra != FOR_PROGRAMS}
+    for name, field in fields.items():
         option = "--" + name.replace("_", "-")
         if field.annotation is bool:
             parser.add_argument(option, action="store_true", help=_help(field))
@@ -70,9 +74,7 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
         parser.error("--demo makes its own database; leave --database out")
     if demo and options.sql and (options.json or not options.dry_run):
         parser.error("--sql goes with --dry-run, and prints no JSON")
-    given: dict[str, Any] = {
-        name: value for name in model.model_fields if (value := getattr(options, name)) is not None
-    }
+    given: dict[str, Any] = {name: value for name in fields if (value := getattr(options, name)) is not None}
     try:
         return model.model_validate(given), options
     except ValidationError as error:

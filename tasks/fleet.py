@@ -1,11 +1,13 @@
-"""A fleet in Prefect's UI: a task run for each database, and a table of all of them."""
+"""A fleet in Prefect's UI: a task run for each database or part, and tables of all of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -29,49 +32,138 @@ from prefect.states import Cancelled, Completed, Failed
 
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out
+from migrator.fleet.parts import Part
 from migrator.fleet.report import wave_rows
 from migrator.fleet.results import INTERRUPTED, Result
 from tasks.cancellation import TIMEOUT_S
 
 CANCELLED = "the flow run was cancelled"
+DATABASES = "databases"
+"""The key of the artifact with what became of each."""
 _ASK_EVERY_S = 2.0
+_SHOW_EVERY_S = 5.0
 _ROWS_AT_MOST = 1000
 """The UI shows a table as one page; the state file has all."""
 
 
-@task(name="migrate", task_run_name="migrate {database}", cache_policy=NO_CACHE, persist_result=False)
-def migrate_database(fleet: Fleet, database: str, migrate: Callable[[str], Result]) -> State[Any]:
-    """Has `migrate` carry out one database; the state of the task run says what became of it."""
-    result = carried_out(fleet, database, migrate)
-    if result is None:
+@task(name="migrate", task_run_name="migrate {name}", cache_policy=NO_CACHE, persist_result=False)
+def migrate_part(fleet: Fleet, part: Part, name: str, migrate: Callable[[Part], Iterator[Result]]) -> State[Any]:
+    """Has `migrate` carry out one part; the state of the task run says what became of it."""
+    results = carried_out(fleet, part, migrate)
+    if results is None:
         return Cancelled(message="not started: the fleet was stopped")
-    said = _text(result.outcome if result.error is None else f"{result.outcome}: {result.error}")
-    if result.outcome == INTERRUPTED:
+    said = _text(_said(part, results))
+    if any(result.is_failure for result in results):
+        return Failed(message=said)
+    is_whole = len(results) == len(part.databases) or fleet.why_stopped is None
+    if not is_whole or any(result.outcome == INTERRUPTED for result in results):
         return Cancelled(message=said)
-    return Failed(message=said) if result.is_failure else Completed(message=said)
+    return Completed(message=said)
+
+
+def _said(part: Part, results: list[Result]) -> str:
+    if part.machine is None:
+        (result,) = results
+        return result.outcome if result.error is None else f"{result.outcome}: {result.error}"
+    counts = Counter(result.outcome for result in results)
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "none of them has a result"
+
+
+class Shown:
+    """The artifacts of a fleet's flow run: `fleet`, a table of the waves, and `databases`, what became of each, the
+    failed ones first; of all of them where another machine's fleet reads it."""
+
+    def __init__(self, fleet: Fleet, is_read: bool) -> None:
+        self._fleet, self._rows_at_most = fleet, None if is_read else _ROWS_AT_MOST
+        self._made: tuple[UUID, ...] = ()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """In the block they follow the fleet."""
+        shown = -1
+
+        def follow(over: threading.Event) -> None:
+            nonlocal shown
+            if shown != (now := len(self._fleet.new)):
+                # A server that does not answer now gets the next one, or the last.
+                with suppress(httpx.HTTPError, PrefectException, OSError):
+                    self.publish("under way")
+                    shown = now
+
+        with _repeatedly(_SHOW_EVERY_S, follow):
+            yield
+
+    def publish(self, outcome: str) -> None:
+        """Afterwards they are there, as the fleet is now. Raises what the client raises where the server does not
+        answer."""
+        fleet = self._fleet
+        # Whoever comes later shows what is newer.
+        with self._lock:
+            results = sorted(fleet.results.copy().values(), key=lambda result: not result.is_failure)
+            rows = [_row(fleet, result) for result in results[: self._rows_at_most]]
+            left_out = len(results) - len(rows)
+            more = f"; {left_out} more are in the state file" if left_out else ""
+            markdown, of_fleet = _waves(fleet, outcome), f"{outcome}: {fleet.order.fleet_id}"
+            of_each = f"What became of each database{more}"
+            if not self._made:
+                for_waves: Any = create_markdown_artifact(markdown, key="fleet", description=of_fleet)
+                for_each: Any = create_table_artifact(rows, key=DATABASES, description=of_each)
+                self._made = for_waves, for_each
+                return
+            with get_client(sync_client=True) as client:
+                updates = (markdown, of_fleet), (json.dumps(rows), of_each)
+                for artifact, (data, said) in zip(self._made, updates, strict=True):
+                    client.update_artifact(artifact, ArtifactUpdate(data=data, description=said))
+
+
+def _waves(fleet: Fleet, outcome: str) -> str:
+    rows = ["| wave | databases | migrated | up to date | failed | left |", "|---|---|---|---|---|---|"]
+    for row in wave_rows(fleet):
+        left = row.left + row.under_way
+        rows.append(f"| {row.wave} | {row.databases} | {row.migrated} | {row.up_to_date} | {row.failed} | {left} |")
+    why = [] if fleet.why_stopped is None else ["", _text(fleet.why_stopped)]
+    return "\n".join([f"# {outcome}", "", *rows, *why]) + "\n"
+
+
+def _row(fleet: Fleet, result: Result) -> dict[str, Any]:
+    """A row for people that another machine's fleet reads too: with all that a result has."""
+    row = {"database": result.database, "wave": fleet.wave_of(result.database), **result.as_json()}
+    return {name: _text(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 @contextmanager
 def interrupted_when_cancelled(fleet: Fleet) -> Iterator[None]:
     """In the block the fleet is interrupted when somebody cancels it in Prefect's UI: nobody tells a local process."""
+    is_told = False
+
+    def ask(over: threading.Event) -> None:
+        nonlocal is_told
+        cancelled = is_cancelled(fleet)
+        if cancelled is None and not is_told:
+            is_told = True
+            logger.warning("the Prefect server does not answer; a cancellation would not be noticed")
+        if cancelled and not over.is_set():
+            fleet.interrupt(CANCELLED)
+
+    with _repeatedly(_ASK_EVERY_S, ask):
+        yield
+
+
+@contextmanager
+def _repeatedly(every_s: float, act: Callable[[threading.Event], None]) -> Iterator[None]:
+    """In the block, in a flow run, another thread acts; what it is in the middle of at the end it may see is over."""
     if FlowRunContext.get() is None:
         yield
         return
-    over, told = threading.Event(), False
+    over = threading.Event()
 
-    def ask() -> None:
-        nonlocal told
-        while not over.wait(_ASK_EVERY_S):
-            cancelled = is_cancelled(fleet)
-            if cancelled is None and not told:
-                told = True
-                logger.warning("the Prefect server does not answer; a cancellation would not be noticed")
-            if cancelled and not over.is_set():
-                fleet.interrupt(CANCELLED)
-                return
+    def go() -> None:
+        while not over.wait(every_s):
+            act(over)
 
-    # Copied: Prefect keeps its settings in context variables.
-    threading.Thread(target=copy_context().run, args=(ask,), daemon=True).start()
+    # Copied: Prefect keeps its settings and the run in context variables.
+    threading.Thread(target=copy_context().run, args=(go,), daemon=True).start()
     try:
         yield
     finally:
@@ -91,28 +183,6 @@ def is_cancelled(fleet: Fleet) -> bool | None:
             return bool(client.read_flow_runs(flow_run_filter=chosen, limit=1))
     except (httpx.HTTPError, PrefectException, OSError):
         return None
-
-
-def publish(fleet: Fleet) -> None:
-    """Afterwards the flow run has the artifacts `fleet`, a table of the waves, and `databases`, what became of each,
-    the failed ones first. Raises what the client raises where the server does not answer."""
-    rows = ["| wave | databases | migrated | up to date | failed | left |", "|---|---|---|---|---|---|"]
-    for row in wave_rows(fleet):
-        left = row.left + row.under_way
-        rows.append(f"| {row.wave} | {row.databases} | {row.migrated} | {row.up_to_date} | {row.failed} | {left} |")
-    why = [] if fleet.why_stopped is None else ["", _text(fleet.why_stopped)]
-    markdown = "\n".join([f"# {fleet.outcome}", "", *rows, *why]) + "\n"
-    create_markdown_artifact(key="fleet", markdown=markdown, description=f"{fleet.outcome}: {fleet.order.fleet_id}")
-    shown = sorted(fleet.results.values(), key=lambda result: not result.is_failure)[:_ROWS_AT_MOST]
-    if shown:
-        table = [
-            {"database": _text(r.database), "wave": fleet.wave_of(r.database), "outcome": r.outcome,
-             "seconds": r.seconds, "error": _text(r.error or ""), "report": _text(r.report or "")}
-            for r in shown
-        ]  # fmt: skip
-        left_out = len(fleet.results) - len(shown)
-        said = "What became of each database" + (f"; {left_out} more are in the state file" if left_out else "")
-        create_table_artifact(key="databases", table=table, description=said)
 
 
 def _text(text: str) -> str:

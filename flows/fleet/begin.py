@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,39 +16,50 @@ from flows.application import LTMC
 from flows.fleet.request import FleetRequest
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
-from migrator.fleet.inventory import find_databases
+from migrator.fleet.inventory import find_databases, real_name
 from migrator.fleet.results import INTERRUPTED, SUCCESSES
 from migrator.fleet.state import Order, Stored, opened_state, read_state
-from migrator.fleet.waves import parse_amounts, plan_waves
+from migrator.fleet.waves import Wave, parse_amounts, plan_waves
 
 
 @contextmanager
-def begun(request: FleetRequest) -> Iterator[tuple[Fleet, FleetRequest]]:
+def begun(
+    request: FleetRequest, refuse: Callable[[Order], None] = lambda order: None
+) -> Iterator[tuple[Fleet, FleetRequest]]:
     """The fleet, and what was asked for when it was begun; in the block no other run has its state file.
 
-    Raises RefusedError where there is nothing to begin or to go on with; then nothing was made.
+    Raises RefusedError, as `refuse` may, where there is nothing to begin or to go on with; then nothing was made.
     """
-    if request.dry_run:
-        yield Fleet(_order(request), request.limit), request
-        return
-    if not request.resume:
+    part_of = request.part_of
+    start: dict[str, Any] = {}
+    if part_of is not None:
+        start = {"for_proof": part_of.is_canary, "is_proven": not part_of.is_canary}
+    if not request.resume or request.dry_run:
         # Before a file is made.
         order = _order(request)
-    with opened_state(request.state, create=not request.resume) as state:
+        refuse(order)
+    if request.dry_run:
+        yield Fleet(order, request.limit, **start), request
+        return
+    if part_of is not None:
+        request.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with opened_state(request.state, create=not request.resume, waits=part_of is not None) as state:
         stored = read_state(request.state)
-        if request.resume:
+        # A part goes on with what is there: the run that was ordered before it may have been killed.
+        if request.resume or (part_of is not None and stored is not None):
             if stored is None:
                 raise RefusedError(f"{request.state} holds no fleet", "begin one without --resume")
             _refuse_other_migrations(stored, request.state)
+            refuse(stored.order)
             request = request.going_on(_request_of(stored, request.state))
             state.cut_torn_line()
             state.note("resumed", request=request.model_dump(mode="json"))
-            fleet = Fleet(stored.order, request.limit, state)
+            fleet = Fleet(stored.order, request.limit, state, **start)
             fleet.take_over(stored, request.retry_failed)
         else:
             _refuse_unfinished(stored, request.state)
             state.begin(order)
-            fleet = Fleet(order, request.limit, state)
+            fleet = Fleet(order, request.limit, state, **start)
         try:
             yield fleet, request
         finally:
@@ -56,10 +67,20 @@ def begun(request: FleetRequest) -> Iterator[tuple[Fleet, FleetRequest]]:
 
 
 def _order(request: FleetRequest) -> Order:
-    databases = find_databases(request.databases, request.glob, request.inventory, request.backup_dir)
-    canary = None if request.canary is None else os.path.realpath(request.canary)
-    waves = plan_waves([str(database) for database in databases], parse_amounts(request.waves), canary)
-    fleet_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    if (part_of := request.part_of) is not None:
+        if part_of.checksum != _checksum():
+            raise RefusedError(
+                f"{part_of.machine} has other migrations than where fleet {part_of.fleet_id} was begun",
+                "bring the same version of this tool to both, and go on with --resume",
+            )
+        fleet_id = part_of.fleet_id
+        # By the names that the fleet knows them by.
+        waves: tuple[Wave, ...] = (Wave(part_of.wave, tuple(map(str, request.databases))),)
+    else:
+        fleet_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        databases = find_databases(request.databases, request.glob, request.inventory, request.backup_dir)
+        canary = None if request.canary is None else real_name(request.canary)
+        waves = plan_waves([*map(str, databases)], parse_amounts(request.waves), canary)
     return Order(fleet_id, request.model_dump(mode="json"), _checksum(), waves)
 
 

@@ -15,10 +15,11 @@ from flows.fleet.begin import begun
 from flows.fleet.request import FleetRequest
 from flows.fleet.terminal import FleetTerminal
 from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
-from flows.server import OwnServer, server_of_run, without_heartbeats
+from flows.server import OwnServer, listening_server, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.report import as_json, refused_json
+from migrator.fleet.state import Order
 from migrator.signals import end_as_ctrl_c_does, on_end_signals
 
 _RECORDING_TIMEOUT_S = 60.0
@@ -34,11 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     recording_timeout_s = _RECORDING_TIMEOUT_S
     try:
         request, options = parse(FleetRequest, "flows.fleet", arguments, demo=False)
-        with begun(request) as (fleet, asked):
+        with begun(request, _refuse_without_server) as (fleet, asked):
             task_runs = fleet.task_runs
             # A start that resumes may find nothing to do, or nothing that it may do.
             if fleet.left and fleet.why_stopped is None:
-                own = None if asked.dry_run else server_of_run(terminal.say)
+                is_here_only = asked.dry_run and not fleet.order.is_on_machines
+                own = None if is_here_only else server_of_run(terminal.say)
                 _run(fleet, asked, own, terminal)
             on_end_signals(signal.SIG_IGN)
         _tell(fleet, asked, terminal, options)
@@ -60,6 +62,14 @@ def main(arguments: Sequence[str]) -> int:
     if own is not None:
         own.stop()
     leave(code)
+
+
+def _refuse_without_server(order: Order) -> None:
+    if order.is_on_machines and listening_server().api_url is None:
+        raise RefusedError(
+            "no Prefect server answers, and other machines are reached through theirs",
+            "set PREFECT_API_URL, and PREFECT_API_AUTH_STRING where it asks for one",
+        )
 
 
 def _run(fleet: Fleet, request: FleetRequest, own: OwnServer | None, terminal: FleetTerminal) -> None:

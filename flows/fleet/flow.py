@@ -1,6 +1,6 @@
 """Many databases: a canary, then waves; each database is one run of the migration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar
@@ -20,12 +20,13 @@ from flows.fleet.request import FleetRequest
 from migrator import signals
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
+from migrator.fleet.parts import Part
 from migrator.fleet.report import as_json, wave_rows
 from migrator.fleet.results import Result
 from migrator.fleet.waves import Wave
-from tasks.fleet import CANCELLED, interrupted_when_cancelled, is_cancelled, migrate_database, publish
+from tasks.fleet import CANCELLED, Shown, interrupted_when_cancelled, is_cancelled, migrate_part
 
-Carrier = Callable[[str], Result]
+Carrier = Callable[[Part], Iterator[Result]]
 
 fleet_to_use: ContextVar[tuple[Fleet, FleetRequest] | None] = ContextVar("fleet_to_use", default=None)
 """A fleet that the caller of the flow has begun and closes: the command line does, before Prefect is loaded."""
@@ -50,10 +51,10 @@ def fleet(request: FleetRequest) -> Any:
         run, request = fleet_to_use.get() or held.enter_context(begun(request))
         # Also where no wave follows, its logs are waited for.
         run.task_runs[_flow_run_id()] += 0
-        migrate = _carrier(request, run)
+        migrate, shown = _carrier(request, run), Shown(run, is_read=request.part_of is not None)
         try:
-            with interrupted_when_cancelled(run):
-                in_order(run, lambda wave: _carry_out(run, wave, migrate, request.parallel))
+            with interrupted_when_cancelled(run), shown.live():
+                in_order(run, lambda wave: _carry_out(run, wave, migrate, request.at_a_time))
         except TerminationSignal:
             # A worker cancels with it.
             if not is_cancelled(run):
@@ -64,7 +65,7 @@ def fleet(request: FleetRequest) -> Any:
             raise
         finally:
             with signals.undisturbed(_note):
-                _publish(run)
+                _publish(run, shown)
         if run.is_interrupted:
             rows = wave_rows(run)
             done = f"{sum(row.done for row in rows)} of {sum(row.databases for row in rows)} databases are done"
@@ -76,12 +77,13 @@ def fleet(request: FleetRequest) -> Any:
 
 @flow(name="wave", persist_result=False)
 def carry_out_wave(wave: str, databases: int) -> Any:
-    """The databases of one wave, a task run for each; called by the fleet's flow only."""
+    """The databases of one wave, a task run for each, or for all those of another machine; called by the fleet's flow
+    only."""
     run, now, migrate, parallel = _wave_to_carry_out.get()
 
-    def submit(database: str) -> Future[Any]:
+    def submit(part: Part) -> Future[Any]:
         run.task_runs[_flow_run_id()] += 1
-        submitted: Any = migrate_database.submit(run, database, migrate)
+        submitted: Any = migrate_part.submit(run, part, str(part), migrate)
         return submitted.wrapped_future
 
     in_parallel(run, now, submit, parallel, _note)
@@ -94,11 +96,11 @@ def carry_out_wave(wave: str, databases: int) -> Any:
 def _carry_out(run: Fleet, wave: Wave, migrate: Carrier, parallel: int) -> None:
     """Has the databases of one wave carried out: in a flow run of its own, or, outside a flow run, without Prefect."""
     if FlowRunContext.get() is None:
-        with ThreadPoolExecutor(parallel) as threads:
-            in_parallel(run, wave, lambda db: threads.submit(carried_out, run, db, migrate), parallel, _note)
+        with ThreadPoolExecutor(wave.at_a_time(parallel)) as threads:
+            in_parallel(run, wave, lambda part: threads.submit(carried_out, run, part, migrate), parallel, _note)
         return
     _wave_to_carry_out.set((run, wave, migrate, parallel))
-    runner: Any = ThreadPoolTaskRunner(max_workers=parallel)
+    runner: Any = ThreadPoolTaskRunner(max_workers=wave.at_a_time(parallel))
     named = carry_out_wave.with_options(flow_run_name=wave.name, task_runner=runner)
     run.task_runs[_flow_run_id()] += 1
     named(wave.name, len(wave.databases), return_state=True)
@@ -114,29 +116,30 @@ def _note(signal_name: str) -> None:
 
 
 def _carrier(request: FleetRequest, run: Fleet) -> Carrier:
-    """Who carries out one database: the workers of a deployment, or a child on this machine; each result is logged."""
-    if request.deployment is not None:
-        from flows.fleet.workers import OnWorkers
+    """Who carries out a part: another machine's worker, or a child on this machine; each result is logged."""
+    if run.order.is_on_machines:
+        from flows.fleet.machines import OnMachines
 
-        carrier: Carrier = OnWorkers(request, run)
+        carrier: Carrier = OnMachines(request, run)
     else:
         start_fork_server()
         log = None if request.dry_run else request.state.with_name(request.state.name + ".log")
         carrier = Here(request, run, log)
 
-    def migrate(database: str) -> Result:
-        result = carrier(database)
-        said = result.outcome if result.error is None else f"{result.outcome}: {result.error}"
-        logger.log("WARNING" if result.is_failure else "INFO", "{}: {} ({:.1f} s)", database, said, result.seconds)
-        return result
+    def migrate(part: Part) -> Iterator[Result]:
+        for result in carrier(part):
+            said = result.outcome if result.error is None else f"{result.outcome}: {result.error}"
+            level = "WARNING" if result.is_failure else "INFO"
+            logger.log(level, "{}: {} ({:.1f} s)", result.database, said, result.seconds)
+            yield result
 
     return migrate
 
 
-def _publish(run: Fleet) -> None:
+def _publish(run: Fleet, shown: Shown) -> None:
     if FlowRunContext.get() is None:
         return
     try:
-        publish(run)
+        shown.publish(run.outcome)
     except Exception as error:
         logger.warning("the fleet cannot be shown in Prefect's UI: {}", error)

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -21,6 +21,7 @@ from flows.fleet.child import migrate_one, recover_one
 from flows.fleet.request import FleetRequest
 from migrator.commands import command
 from migrator.fleet.fleet import Fleet
+from migrator.fleet.parts import Part
 from migrator.fleet.results import INTERRUPTED, SUCCESSES, Result
 from migrator.report import REFUSED, RESTORE_FAILED, RESTORED
 
@@ -48,7 +49,7 @@ class _Ended:
 
 
 class Here:
-    """Called with a database, it migrates that in a child; the child's death, hang or refusal is that one's result.
+    """Called with a part, it migrates its database in a child; the child's death, hang or refusal is that one's result.
 
     What a child has to say besides goes to `log`.
     """
@@ -57,8 +58,9 @@ class Here:
         self._request, self._fleet = request, fleet
         self._log = None if log is None else str(log)
 
-    def __call__(self, database: str) -> Result:
-        """The result; afterwards no process of this database's run is left."""
+    def __call__(self, part: Part) -> Iterator[Result]:
+        """Its result; afterwards no process of this database's run is left."""
+        (database,) = part.databases
         started = time.monotonic()
         asked = self._request.migration_of(database).model_dump_json()
         ended = self._child(migrate_one, asked, not self._fleet.is_proven, heeds_interrupt=True)
@@ -67,7 +69,7 @@ class Here:
             facts["outcome"] = INTERRUPTED
         elif ended.told is not None and facts["outcome"] not in SUCCESSES:
             facts["error"] = f"it {ended.told}; {facts['error']}"
-        return Result(database=database, seconds=round(time.monotonic() - started, 3), **facts)
+        yield Result(database=database, seconds=round(time.monotonic() - started, 3), **facts)
 
     def _after_death(self, database: str, asked: str, ended: _Ended) -> dict[str, Any]:
         """What became of a database whose child died: another child ends what that one began."""

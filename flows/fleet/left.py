@@ -28,9 +28,9 @@ def is_at_work(request: FleetRequest) -> bool:
 def under_way(request: FleetRequest) -> tuple[Path, ...]:
     """The databases that the fleet began on this machine and whose end is not in its state file.
 
-    A child that has outlived the fleet still ends its own; those that are runs of a deployment are recovered as such.
+    A child that has outlived the fleet still ends its own. What is under way on other machines is their affair.
     """
-    if request.dry_run or request.deployment is not None or not request.state.exists():
+    if request.dry_run or not request.state.exists():
         return ()
     stored = read_state(request.state)
     return () if stored is None else tuple(map(Path, stored.under_way))

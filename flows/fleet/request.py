@@ -6,21 +6,43 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
+from flows.arguments import FOR_PROGRAMS
 from flows.request import FORM, MigrationRequest
+from flows.server import prefect_home
 from migrator.errors import RefusedError
-from migrator.fleet.waves import Amount, parse_amount, parse_amounts
+from migrator.fleet.parts import MACHINE, Part
+from migrator.fleet.waves import CANARY, Amount, parse_amount, parse_amounts
 
 _OF_EACH = ("to", "backup_dir", "max_lock_ms", "map_result", "truncate_times", "null_duplicate_vector_ids", "copy_to")
 """The options that every database's own migration gets; they are declared where that is."""
-_MAY_CHANGE = frozenset({"max_failed", "parallel", "timeout_s", "deployment", "resume", "retry_failed", "state"})
+_MAY_CHANGE = frozenset({"max_failed", "parallel", "timeout_s", "resume", "retry_failed", "state"})
 _MAY_CHANGE |= {"map_result", "null_duplicate_vector_ids", "max_lock_ms"}
 """What a start that resumes may say anew: how to go on, and answers to what was refused; not what was begun."""
 
 
 def _as_for_one(name: str) -> Any:
     return MigrationRequest.model_fields[name]
+
+
+class PartOf(BaseModel):
+    """Which wave of which fleet a run on one machine is a part of, and what its migrations must be."""
+
+    model_config = FORM
+
+    fleet_id: str = Field(pattern="^[0-9A-Za-z-]+$")
+    wave: str = Field(pattern=f"^({CANARY}|wave [0-9]+)$")
+    machine: str = Field(pattern=f"^{MACHINE}$")
+    checksum: str
+
+    def __str__(self) -> str:
+        """What the part is called on its machine; a file is named after it."""
+        return f"{self.wave} of {self.fleet_id} on {self.machine}"
+
+    @property
+    def is_canary(self) -> bool:
+        return self.wave == CANARY
 
 
 class FleetRequest(BaseModel):
@@ -31,12 +53,22 @@ class FleetRequest(BaseModel):
 
     model_config = FORM
 
-    databases: list[Path] = Field(default_factory=list, description="The database files.")
+    part_of: PartOf | None = Field(
+        None,
+        json_schema_extra=FOR_PROGRAMS,
+        description="Given by a fleet over several machines to the runs that it orders on each. Leave it empty.",
+    )
+    databases: list[Path] = Field(
+        default_factory=list,
+        description="The database files; MACHINE:/PATH, for every one of them, where they are on several machines.",
+    )
     glob: list[str] = Field(
         default_factory=list,
         description="A pattern for database files, ** for any folders; backups are passed over. May be given again.",
     )
-    inventory: Path | None = Field(None, description="A text file with the path of one database a line.")
+    inventory: Path | None = Field(
+        None, description="A text file with the path of one database a line, or MACHINE:/PATH."
+    )
     canary: Path | None = Field(
         None, description="The database that goes first and alone. Default: the first; the next, if that is up to date."
     )
@@ -47,19 +79,14 @@ class FleetRequest(BaseModel):
     max_failed: str = Field(
         "0", title="Failures allowed", description="How many databases of a wave may fail, or which share of it."
     )
-    parallel: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+    parallel: int | None = Field(
+        None,
         ge=1,
         le=1000,
-        description="How many are migrated at a time. Default: one for each processor.",
+        description="How many are migrated at a time, on each machine. Default: one for each processor.",
     )
     timeout_s: float = Field(
         3600.0, gt=0, title="Timeout (s)", description="After so many seconds a database's run is ended and restored."
-    )
-    deployment: str | None = Field(
-        None,
-        description="Run each database as this deployment, on the workers of its pool, such as migrate/migrate. "
-        "Default: in processes on this machine.",
     )
     state: Path = Field(Path("fleet.jsonl"), description="The file that says who is finished. Default: fleet.jsonl.")
     resume: bool = Field(False, description="Go on with the fleet of the state file; what is finished is left out.")
@@ -98,18 +125,36 @@ class FleetRequest(BaseModel):
     @field_validator("retry_failed")
     @classmethod
     def _goes_with_resume(cls, given: bool, info: ValidationInfo) -> bool:
-        if given and not info.data.get("resume"):
+        if given and not (info.data.get("resume") or info.data.get("part_of")):
             raise ValueError("it goes with --resume")
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _part_has_a_state_of_its_own(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("part_of") is not None:
+            part = PartOf.model_validate(given["part_of"])
+            return {"state": prefect_home() / "fleets" / f"{part}.jsonl"} | given
         return given
 
     @property
     def limit(self) -> Amount:
         return parse_amount(self.max_failed)
 
+    @property
+    def at_a_time(self) -> int:
+        return self.parallel or os.cpu_count() or 1
+
     def migration_of(self, database: str) -> MigrationRequest:
         """What the run of one database is asked to do."""
         shared = {name: getattr(self, name) for name in (*_OF_EACH, "dry_run")}
         return MigrationRequest(database=Path(database), **shared)
+
+    def for_part(self, part_of: PartOf, part: Part, may_fail: int) -> dict[str, Any]:
+        """What the machine of a part is asked to do, as JSON."""
+        shared = {*_OF_EACH, "parallel", "timeout_s", "retry_failed", "dry_run"}
+        of_part = {"part_of": part_of.model_dump(), "databases": [*part.paths], "max_failed": str(may_fail)}
+        return self.model_dump(mode="json", include=shared, exclude_defaults=True) | of_part
 
     def going_on(self, stored: FleetRequest) -> FleetRequest:
         """The request that was begun, with what this one may say anew.
@@ -119,6 +164,9 @@ class FleetRequest(BaseModel):
         defaults = {n: field.get_default(call_default_factory=True) for n, field in FleetRequest.model_fields.items()}
         # A command line gives every switch, also as False.
         given = {name: getattr(self, name) for name in defaults if getattr(self, name) != defaults[name]}
+        if self.part_of is not None:
+            # Of those that the part began with some may be known to be finished.
+            given.pop("databases", None)
         for name in sorted(given.keys() - _MAY_CHANGE):
             if given[name] != getattr(stored, name):
                 raise RefusedError(

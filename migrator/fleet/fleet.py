@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 
+from migrator.fleet.parts import Part
 from migrator.fleet.results import FAILED, INTERRUPTED, OPERATOR, SUCCESSES, Result
 from migrator.fleet.state import Order, StateFile, Stored
 from migrator.fleet.waves import CANARY, Amount, Wave
@@ -17,22 +18,30 @@ ABORTED = "aborted"
 class Fleet:
     """Several threads may tell it of results. With `state` each is on the disk before another database starts.
 
-    `attempts` counts the results of each database, `results` holds the last; `new` are those of this start; `task_runs`
-    is how many Prefect was asked for, by flow run.
+    `results` holds the last of each database; `new` are those of this start; `task_runs` is how many Prefect was asked
+    for, by flow run. What `is_proven` needs no canary; of what is there `for_proof` nothing is left once that is found.
     """
 
-    def __init__(self, order: Order, limit: Amount, state: StateFile | None = None) -> None:
+    def __init__(
+        self,
+        order: Order,
+        limit: Amount,
+        state: StateFile | None = None,
+        *,
+        is_proven: bool = False,
+        for_proof: bool = False,
+    ) -> None:
         self.order = order
         self.results: dict[str, Result] = {}
-        self.attempts: Counter[str] = Counter()
         self.under_way: dict[str, float] = {}
         self.new: list[Result] = []
         self.task_runs: Counter[str] = Counter()
         self.why_stopped: str | None = None
         self.is_interrupted = False
-        self.is_proven = False
+        self.is_proven = is_proven
         self.started_at = time.monotonic()
         self._limit, self._state, self._lock = limit, state, threading.Lock()
+        self._for_proof = for_proof
         self._wave_of = {name: wave for wave in order.waves for name in wave.databases}
         self._failures: Counter[str] = Counter()
         self._passed_limit: str | None = None
@@ -44,7 +53,6 @@ class Fleet:
         has been there meanwhile; one that was interrupted; one that was under way, whose own run ends what was killed.
         """
         for result in stored.results:
-            self.attempts[result.database] += 1
             self.results[result.database] = result
         for result in [*self.results.values()]:
             if result.outcome in (RESTORE_FAILED, INTERRUPTED) or (retry_failed and result.is_failure):
@@ -57,6 +65,8 @@ class Fleet:
     @property
     def left(self) -> list[str]:
         """The databases without a result, in their order."""
+        if self._for_proof and self.is_proven:
+            return []
         return [name for name in self._wave_of if name not in self.results]
 
     @property
@@ -73,21 +83,31 @@ class Fleet:
         """Whether another database of `wave` may be started now; of canaries only until one has proved something."""
         return self.why_stopped is None and not (wave.name == CANARY and self.is_proven)
 
-    def started(self, database: str) -> bool:
-        """Notes that the run of a database begins; False where the fleet was stopped and it must not."""
+    def may_fail(self, part: Part) -> int:
+        """How many databases of a part may fail, those that have with them, where no other one of the wave does."""
+        wave = self._wave_of[part.databases[0]]
+        others = {*wave.databases}.difference(part.databases)
+        failed = sum(name in others for name, result in self.results.items() if result.is_failure)
+        return max(0, self._limit.at_most(len(wave.databases)) - failed)
+
+    def started(self, part: Part) -> bool:
+        """Notes that the run of a part begins; False where the fleet was stopped and it must not."""
         with self._lock:
             if self.why_stopped is not None:
                 return False
-            self.under_way[database] = time.monotonic()
+            self.under_way |= dict.fromkeys(part.databases, time.monotonic())
             if self._state is not None:
-                self._state.note("started", database=database)
+                if part.machine is None:
+                    self._state.note("started", database=part.databases[0])
+                else:
+                    # Which of them have begun is known there.
+                    self._state.note("ordered", machine=part.machine, databases=len(part.databases))
             return True
 
     def ended(self, result: Result) -> None:
         """Notes a result, and stops the fleet where it is one failure too many."""
         with self._lock:
             self.under_way.pop(result.database, None)
-            self.attempts[result.database] += 1
             self.results[result.database] = result
             self.new.append(result)
             self.is_proven |= _proves(result)

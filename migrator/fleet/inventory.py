@@ -11,6 +11,7 @@ from pathlib import Path
 from migrator.backups.listing import PARTIAL_SUFFIX, parse_name
 from migrator.errors import RefusedError
 from migrator.files import read_regular
+from migrator.fleet.parts import machine_of, refuse_mixture
 from migrator.preflight import BACKUPS_SUFFIX
 
 _BESIDE = re.compile(r".*(-wal|-shm|-journal|\.migrating(\.new)?|\.migration-lock|\.migration-throttle)", re.DOTALL)
@@ -20,11 +21,13 @@ _BESIDE = re.compile(r".*(-wal|-shm|-journal|\.migrating(\.new)?|\.migration-loc
 def find_databases(
     named: Sequence[Path], patterns: Sequence[str], inventory: Path | None, backup_dir: Path | None = None
 ) -> tuple[Path, ...]:
-    """The real paths in the order in which they were named: single ones, the inventory's, then those of the patterns.
+    """The real paths in the order in which they were named: single ones, the inventory's, then those of the patterns;
+    or MACHINE:/PATH, as it was written, where they are on other machines.
 
     A file with several names counts once. One that is not there stays: its own run refuses it, and the rest goes on.
     Raises RefusedError where nothing is named, where a pattern matches no database, where an inventory cannot be read
-    or names none, and where a backup is named: patterns pass over backups and over what lies in `backup_dir`.
+    or names none, where a backup is named (patterns pass over backups and over what lies in `backup_dir`), and where
+    only some are on other machines.
     """
     listed = [] if inventory is None else read_inventory(inventory)
     for path in (*named, *listed):
@@ -33,12 +36,18 @@ def find_databases(
     matched = [path for pattern in patterns for path in _matches(pattern, backup_dir)]
     if not (named or listed or matched):
         raise RefusedError("no database is named", "give --databases, --glob or --inventory")
+    refuse_mixture((*named, *listed, *matched))
     return _each_once((*named, *listed, *matched))
 
 
+def real_name(path: Path) -> str:
+    """The name of a database in a fleet: its real path, or MACHINE:/PATH as it was written."""
+    return os.path.realpath(path) if machine_of(str(path)) is None else str(path)
+
+
 def read_inventory(inventory: Path) -> list[Path]:
-    """One path a line, relative ones from the inventory's folder; empty lines and those that begin with # are passed
-    over. Raises RefusedError where it cannot be read or names nothing."""
+    """One path a line, relative ones from the inventory's folder, or MACHINE:/PATH; empty lines and those that begin
+    with # are passed over. Raises RefusedError where it cannot be read or names nothing."""
     way_out = "give a text file with the path of one database a line"
     try:
         text = read_regular(inventory)
@@ -46,7 +55,8 @@ def read_inventory(inventory: Path) -> list[Path]:
         raise RefusedError(f"inventory {inventory} cannot be read ({error})", way_out) from error
     # Not splitlines(), which also splits at characters that a file's name may hold.
     lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
-    paths = [inventory.parent / line for line in lines if line and not line.startswith("#")]
+    told = [line for line in lines if line and not line.startswith("#")]
+    paths = [inventory.parent / line if machine_of(line) is None else Path(line) for line in told]
     if not paths:
         raise RefusedError(f"inventory {inventory} names no database", way_out)
     return paths
@@ -65,6 +75,11 @@ def is_of_a_run(path: Path, backup_dir: Path | None = None) -> bool:
 
 def _matches(pattern: str, backup_dir: Path | None) -> list[Path]:
     """Every database that the pattern matches, by name; `**` stands for any number of folders."""
+    if (machine := machine_of(pattern)) is not None:
+        raise RefusedError(
+            f"{pattern!r}: files are looked for on this machine only",
+            f"list the databases of {machine} in an inventory",
+        )
     found = [Path(name) for name in sorted(glob.iglob(pattern, recursive=True)) if not os.path.isdir(name)]
     own = [path for path in found if not is_of_a_run(path, backup_dir)]
     if not own:
@@ -74,10 +89,10 @@ def _matches(pattern: str, backup_dir: Path | None) -> list[Path]:
 
 
 def _each_once(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The first name of each file; a file that is not there is known by its real path."""
+    """The first name of each file; one that is not here is known by its name."""
     known: dict[object, Path] = {}
     for path in paths:
-        real = Path(os.path.realpath(path))
+        real = Path(real_name(path))
         try:
             found = real.stat()
         except OSError:

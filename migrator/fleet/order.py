@@ -1,8 +1,8 @@
-"""The order of a fleet's run: a canary, then wave after wave. Who carries out one database is handed in."""
+"""The order of a fleet's run: a canary, then wave after wave. Who carries out a part of a wave is handed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator import signals
 from migrator.fleet.fleet import Fleet
+from migrator.fleet.parts import Part
 from migrator.fleet.results import Result
 from migrator.fleet.waves import CANARY, Wave
 
@@ -19,14 +20,16 @@ _LOOK_S = 0.1
 def in_order(fleet: Fleet, carry_out: Callable[[Wave], None]) -> None:
     """Has every database that is left carried out, wave after wave, until the fleet is stopped.
 
-    The canary goes alone; where it was up to date already the next database is the canary, until one was migrated.
+    The canary goes alone; where it was up to date already the next database is the canary, until one was migrated. A
+    part on another machine looks for it by itself.
     """
     if not fleet.is_proven and fleet.left:
         _whole(fleet, Wave(CANARY, tuple(fleet.left)), carry_out)
     for wave in fleet.order.waves:
-        left = tuple(name for name in wave.databases if name not in fleet.results)
-        if left and fleet.why_stopped is None:
-            _whole(fleet, Wave(wave.name, left), carry_out)
+        left = {*fleet.left}
+        of_wave = tuple(name for name in wave.databases if name in left)
+        if of_wave and fleet.why_stopped is None:
+            _whole(fleet, Wave(wave.name, of_wave), carry_out)
 
 
 def _whole(fleet: Fleet, wave: Wave, carry_out: Callable[[Wave], None]) -> None:
@@ -37,18 +40,18 @@ def _whole(fleet: Fleet, wave: Wave, carry_out: Callable[[Wave], None]) -> None:
 
 
 def in_parallel(
-    fleet: Fleet, wave: Wave, submit: Callable[[str], Future[Any]], parallel: int, note: Callable[[str], None]
+    fleet: Fleet, wave: Wave, submit: Callable[[Part], Future[Any]], parallel: int, note: Callable[[str], None]
 ) -> None:
-    """Submits the databases of `wave`, at most `parallel` at a time, while the fleet may start one.
+    """Submits the parts of `wave`, as many at a time as it allows, while the fleet may start one.
 
     Afterwards every one that was started has ended, also where a signal comes: then nothing more starts, whoever
     carries one out tells it to end, and what the signal raised is raised again. Later signals go to `note`.
     """
     ended: SimpleQueue[object] = SimpleQueue()
-    waiting, running = list(reversed(wave.databases)), 0
+    waiting, running = list(reversed(wave.parts)), 0
     try:
         while True:
-            while waiting and running < (1 if wave.name == CANARY else parallel) and fleet.may_start(wave):
+            while waiting and running < wave.at_a_time(parallel) and fleet.may_start(wave):
                 running += 1
                 submit(waiting.pop()).add_done_callback(ended.put)
             if not running:
@@ -65,18 +68,23 @@ def in_parallel(
         raise
 
 
-def carried_out(fleet: Fleet, database: str, migrate: Callable[[str], Result]) -> Result | None:
-    """What `migrate` made of one database, noted; None where the fleet was stopped before it began.
+def carried_out(fleet: Fleet, part: Part, migrate: Callable[[Part], Iterator[Result]]) -> list[Result] | None:
+    """What `migrate` made of the databases of one part, each noted when it comes; None where the fleet was stopped
+    before the part began. Some may be without a result, where the part was stopped.
 
     A fault of `migrate` itself, which is no result, stops the fleet.
     """
     try:
-        if not fleet.started(database):
+        if not fleet.started(part):
             return None
-        result = migrate(database)
-        fleet.ended(result)
+        results = []
+        for result in migrate(part):
+            fleet.ended(result)
+            results.append(result)
+        return results
     except BaseException as error:
-        fleet.under_way.pop(database, None)
-        fleet.stop(f"{database} could not be carried out: {type(error).__name__}: {error}")
+        fleet.stop(f"{part} could not be carried out: {type(error).__name__}: {error}")
         raise
-    return result
+    finally:
+        for database in part.databases:
+            fleet.under_way.pop(database, None)

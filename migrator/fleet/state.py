@@ -33,6 +33,11 @@ class Order:
     checksum: str
     waves: tuple[Wave, ...]
 
+    @property
+    def is_on_machines(self) -> bool:
+        """Whether its databases are on machines that are named with them, all of them."""
+        return any(part.machine is not None for wave in self.waves for part in wave.parts)
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -123,17 +128,17 @@ class StateFile:
 
 
 @contextmanager
-def opened_state(path: Path, create: bool) -> Iterator[StateFile]:
-    """The state file, locked. Raises RefusedError where another run has it, or where it is not there and is not to be
-    made."""
-    state = StateFile(path, _locked(path, create))
+def opened_state(path: Path, create: bool, waits: bool = False) -> Iterator[StateFile]:
+    """The state file, locked. Raises RefusedError where another run has it and the end of that is not waited for, or
+    where it is not there and is not to be made."""
+    state = StateFile(path, _locked(path, create, waits))
     try:
         yield state
     finally:
         state.close()
 
 
-def _locked(path: Path, create: bool) -> int:
+def _locked(path: Path, create: bool, waits: bool) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     while True:
         try:
@@ -144,7 +149,7 @@ def _locked(path: Path, create: bool) -> int:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise RefusedError(f"{path} is no ordinary file", "name another file with --state")
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from migrator.errors import RefusedError
+from migrator.fleet.parts import Part, parts_of
 
 CANARY = "canary"
 _AMOUNT = re.compile(r"([0-9]{1,7})|([0-9]{1,3}(?:\.[0-9]{1,3})?)%")
@@ -36,6 +37,17 @@ class Wave:
 
     name: str
     databases: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is carried out together."""
+        return parts_of(self.databases)
+
+    def at_a_time(self, parallel: int) -> int:
+        """How many of its parts are carried out at a time: a canary alone, `parallel` databases of this machine, or all
+        other machines, each of which has a number of its own."""
+        machines = len(self.parts) if self.parts and self.parts[0].machine is not None else parallel
+        return 1 if self.name == CANARY else machines
 
 
 def parse_amount(text: str) -> Amount:

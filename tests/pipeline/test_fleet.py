@@ -20,6 +20,7 @@ from flows.fleet.here import Here, start_fork_server
 from flows.fleet.request import FleetRequest
 from flows.request import MigrationRequest
 from migrator.fleet.fleet import Fleet
+from migrator.fleet.parts import Part
 from migrator.fleet.results import Result
 from migrator.fleet.state import Order, read_state
 from migrator.fleet.waves import parse_amount, plan_waves
@@ -135,7 +136,8 @@ def carried_out(database: Path, monkeypatch: pytest.MonkeyPatch, child: Any, **o
     run.is_proven = True
     monkeypatch.setattr(fleet_here, "migrate_one", child)
     start_fork_server()
-    return Here(request, run, database.with_name("log"))(str(database))
+    (result,) = Here(request, run, database.with_name("log"))(Part((str(database),)))
+    return result
 
 
 def test_a_child_killed_before_its_promotion_leaves_the_database_as_it_was(

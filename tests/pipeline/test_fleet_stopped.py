@@ -69,8 +69,6 @@ def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(
     assert [*finished] == ["00", "01"]
     assert not left.is_at_work(FleetRequest(state=state))
     assert left.under_way(FleetRequest(state=state)) == (paths[2],)
-    # Those are runs of their own, and here nothing was begun.
-    assert left.under_way(FleetRequest(state=state, deployment="migrate/migrate")) == ()
     assert left.under_way(FleetRequest(state=tmp_path / "none")) == ()
     told = fleet.fn(FleetRequest(state=state, resume=True))
     assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02", "03"), "migrated"))

@@ -1,11 +1,13 @@
 """Which files are taken for databases of a fleet."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from migrator.errors import RefusedError
-from migrator.fleet.inventory import find_databases
+from migrator.fleet.inventory import find_databases, real_name
+from migrator.fleet.parts import machine_of
 
 RUN = "20261123T010203Z-0123abcd"
 
@@ -113,3 +115,41 @@ def test_an_inventory_that_is_a_pipe_or_not_there_is_refused(folder):
     for name in ("pipe", "none", "sub"):
         with pytest.raises(RefusedError, match="cannot be read"):
             find_databases((), (), folder / name)
+
+
+def test_databases_on_machines_keep_their_names_each_once(folder):
+    (folder / "list").write_text("# all of them\nweb1:/srv/a.db\nweb2:/srv/a.db\n")
+    named = [Path("web2:/srv/b.db"), Path("web1:/srv/a.db")]
+    found = find_databases(named, (), folder / "list")
+    assert [*map(str, found)] == ["web2:/srv/b.db", "web1:/srv/a.db", "web2:/srv/a.db"]
+    assert [real_name(path) for path in found] == [*map(str, found)]
+
+
+def test_a_colon_in_a_path_makes_no_machine(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = ["web1:relative.db", "./web1:/a.db", "-x:/a.db", "a/b:/c.db"]
+    assert [*map(machine_of, names)] == [None] * 4
+    (folder / "list").write_text("\n".join(names))
+    assert find_databases((), (), folder / "list") == tuple(Path(os.path.realpath(name)) for name in names)
+
+
+def test_a_mixture_of_this_machine_and_others_is_refused(folder):
+    with pytest.raises(RefusedError, match=r"web1:/srv/a\.db is on a machine of its own, and .*/a\.db is not"):
+        find_databases([folder / "a.db", Path("web1:/srv/a.db")], (), None)
+
+
+def test_a_backup_on_a_machine_is_refused(folder):
+    with pytest.raises(RefusedError, match="belongs to a run"):
+        find_databases([Path(f"web1:/srv/a.db.backups/{RUN}/backup.db")], (), None)
+
+
+def test_a_pattern_for_another_machine_is_refused(folder):
+    with pytest.raises(RefusedError, match=r"files are looked for on this machine only.*list the databases of web1"):
+        find_databases((), ["web1:/srv/*.db"], None)
+
+
+def test_a_name_that_prefect_cannot_store_is_refused_on_a_machine_only(folder):
+    name = os.fsdecode(b"/srv/\xff.db")
+    assert find_databases([Path(name)], (), None) == (Path(name),)
+    with pytest.raises(RefusedError, match="is not UTF-8"):
+        find_databases([Path("web1:" + name)], (), None)

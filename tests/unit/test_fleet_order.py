@@ -10,10 +10,11 @@ import pytest
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
+from migrator.fleet.parts import Part
 from migrator.fleet.report import as_json, wave_rows
 from migrator.fleet.results import Result
 from migrator.fleet.state import Order, opened_state, read_state
-from migrator.fleet.waves import parse_amount, parse_amounts, plan_waves
+from migrator.fleet.waves import Wave, parse_amount, parse_amounts, plan_waves
 
 TEN = "abcdefghij"
 """Canary a, then waves of three: bcd, efg, hij."""
@@ -44,13 +45,20 @@ class MadeUp:
         failed = outcome in ("restored", "refused", "restore_failed")
         return Result(database, outcome, 0.5, error=f"why {database} failed" if failed else None)
 
+    def results(self, part):
+        """Those of a machine's part one by one, and none after the first that proves something where that is wanted."""
+        is_canary = not self.fleet.is_proven
+        for database in part.databases:
+            if not (is_canary and self.fleet.is_proven):
+                yield self.migrate(database)
+
     def carry_out(self, wave):
         self.waves.append((wave.name, "".join(wave.databases)))
         with ThreadPoolExecutor(10) as threads:
             in_parallel(
                 self.fleet,
                 wave,
-                lambda db: threads.submit(carried_out, self.fleet, db, self.migrate),
+                lambda part: threads.submit(carried_out, self.fleet, part, self.results),
                 self.parallel,
                 lambda name: None,
             )
@@ -193,6 +201,66 @@ def test_a_carrier_that_leaves_a_database_out_stops_the_fleet():
     assert (fleet.outcome, fleet.exit_code) == ("aborted", 1)
 
 
+MACHINES = ("m1:/a", "m2:/b", "m1:/c", "m2:/d", "m1:/e")
+
+
+def test_a_wave_goes_to_all_machines_at_once_and_the_canary_to_one():
+    fleet, carrier = run(databases=MACHINES, sizes="100%", parallel=1)
+    assert carrier.waves == [("canary", "m1:/am2:/bm1:/cm2:/dm1:/e"), ("wave 1", "m2:/bm1:/cm2:/dm1:/e")]
+    assert carrier.log[0] == "m1:/a"
+    assert [name for name in carrier.log if name.startswith("m1")] == ["m1:/a", "m1:/c", "m1:/e"]
+    assert (fleet.outcome, fleet.left, fleet.under_way) == ("migrated", [], {})
+    waves = {wave.name: wave for wave in fleet.order.waves}
+    assert waves["wave 1"].parts == (Part(("m2:/b", "m2:/d"), "m2"), Part(("m1:/c", "m1:/e"), "m1"))
+    assert (waves["wave 1"].at_a_time(1), waves["canary"].at_a_time(7)) == (2, 1)
+    assert waves["wave 1"].parts[0].paths == ("/b", "/d")
+
+
+def test_while_a_machine_is_up_to_date_the_next_one_has_the_canary():
+    fleet, carrier = run(dict.fromkeys(MACHINES[::2], "up_to_date"), databases=MACHINES, sizes="100%")
+    assert carrier.log == ["m1:/a", "m1:/c", "m1:/e", "m2:/b", "m2:/d"]
+    assert (fleet.outcome, carrier.waves[1:]) == ("migrated", [("wave 1", "m2:/d")])
+
+
+def test_a_part_may_have_the_failures_that_the_others_of_its_wave_did_not():
+    fleet = Fleet(ordered(MACHINES, "100%"), parse_amount("2"))
+    one, two = fleet.order.waves[1].parts
+    fleet.ended(Result("m1:/a", "migrated", 0.5))
+    assert (fleet.may_fail(one), fleet.may_fail(two)) == (2, 2)
+    fleet.ended(Result("m2:/b", "restored", 0.5, error="no"))
+    assert (fleet.may_fail(one), fleet.may_fail(two)) == (2, 1)
+    fleet.ended(Result("m2:/d", "restored", 0.5, error="no"))
+    fleet.ended(Result("m1:/c", "restored", 0.5, error="no"))
+    assert (fleet.may_fail(one), fleet.may_fail(two)) == (1, 0)
+    assert fleet.why_stopped == "of wave 1 3 failed where 2 may, the last one: m1:/c: no"
+
+
+def test_a_part_that_breaks_keeps_the_results_that_came_before():
+    fleet, _ = run({"m1:/c": OSError("no server")}, databases=MACHINES, sizes="100%")
+    assert fleet.why_stopped == "2 databases on m1 could not be carried out: OSError: no server"
+    assert fleet.results["m1:/a"].outcome == "migrated"
+    assert {"m1:/c", "m1:/e"} <= {*fleet.left}
+    assert fleet.under_way == {}
+
+
+def test_what_is_there_for_proof_is_over_with_the_first_that_was_migrated():
+    order = Order("f1", {}, "checksum", (Wave("canary", tuple("abcd")),))
+    fleet = Fleet(order, parse_amount("0"), for_proof=True)
+    fleet, carrier = run({"a": "up_to_date"}, fleet=fleet)
+    assert (carrier.log, [wave for wave, _ in carrier.waves]) == (["a", "b"], ["canary"])
+    assert (fleet.outcome, fleet.exit_code, fleet.left) == ("migrated", 0, [])
+    fleet, carrier = run({"a": "refused"}, fleet=Fleet(order, parse_amount("9"), for_proof=True))
+    assert (carrier.log, fleet.outcome) == (["a"], "aborted")
+    assert fleet.why_stopped == "the canary failed: why a failed"
+
+
+def test_what_is_proven_needs_no_canary():
+    order = Order("f1", {}, "checksum", (Wave("wave 2", tuple("abcd")),))
+    fleet, carrier = run({"a": "restored"}, fleet=Fleet(order, parse_amount("1"), is_proven=True))
+    assert carrier.waves == [("wave 2", "abcd")]
+    assert (fleet.outcome, fleet.left) == ("failed", [])
+
+
 def test_a_signal_stops_the_fleet_when_what_is_under_way_has_ended():
     fleet = Fleet(ordered(sizes="9"), parse_amount("0"))
     carrier = MadeUp(fleet, parallel=2)
@@ -254,7 +322,6 @@ def test_a_resume_leaves_failed_ones_unless_they_are_to_be_tried_again(path):
     assert (carrier.log, fleet.outcome, fleet.exit_code) == ([], "failed", 1)
     fleet, carrier = started_again(path, retry_failed=True)
     assert (carrier.log, fleet.outcome, fleet.exit_code) == (["c", "f"], "migrated", 0)
-    assert fleet.attempts["c"] == 2
 
 
 def test_a_resume_of_a_wave_that_passed_its_limit_goes_no_further(path):

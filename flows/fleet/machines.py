@@ -1,0 +1,161 @@
+"""Carrying out the parts of a fleet on other machines: each is a run of that machine's deployment `fleet/MACHINE`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import httpx
+from loguru import logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.states import Cancelling, Crashed, Scheduled
+
+from flows.fleet.request import FleetRequest, PartOf
+from migrator.errors import RefusedError
+from migrator.fleet.fleet import Fleet
+from migrator.fleet.parts import Part
+from migrator.fleet.results import Result
+from migrator.fleet.waves import CANARY
+from tasks.fleet import DATABASES
+
+_LOOK_S = 2.0
+_SILENCE_S = 120.0
+"""For how long the Prefect server may not answer before the fleet stops; the runs go on, and a resume takes over what
+they did."""
+TAKEN_S = 300.0
+"""A run that a worker took and that has not begun by then never will: its worker died before the run's first sign of
+life, which the server's own watch for silent runs waits for. (From taken to begun: 5 to 20 s.)"""
+_UNTAKEN_S = 60.0
+GRACE_S = 600.0
+"""How long a run that was cancelled may take to end; its worker asks for cancellations every 15 s."""
+
+
+class OnMachines:
+    """Called with a part, it has the machine's worker migrate that, and gives each result when it comes.
+
+    A run that died, with its worker or without, is followed by another one, which goes on with what that one left, as
+    long as they come further; one of an earlier start that is still at work is waited for there. Where the fleet is
+    stopped the runs are cancelled.
+    """
+
+    def __init__(self, request: FleetRequest, fleet: Fleet) -> None:
+        self._request, self._fleet = request, fleet
+
+    def __call__(self, part: Part) -> Iterator[Result]:
+        """Raises RuntimeError, TimeoutError or what Prefect's client raises where not each gets a result and nobody has
+        stopped the fleet."""
+        known: set[str] = set()
+        stuck_at: int | None = None
+        is_canary = not self._fleet.is_proven
+
+        def is_over() -> bool:
+            is_done = len(known) == len(part.databases) or (is_canary and self._fleet.is_proven)
+            return is_done or self._fleet.why_stopped is not None
+
+        while True:
+            with get_client(sync_client=True) as client:
+                run = _Run(client, self._ordered(part, is_canary), part)
+                state = yield from self._results(run, known)
+            if is_over() or not state.is_crashed() or len(known) == stuck_at:
+                break
+            stuck_at = len(known)
+            logger.warning("{}: {} ended as {} ({}); another one goes on", part, run, state.name, state.message)
+        if not is_over() or (state.is_cancelled() and not run.is_told):
+            raise RuntimeError(f"{run} ended as {state.name}: {state.message}")
+
+    def _results(self, run: _Run, known: set[str]) -> Generator[Result, None, State[Any]]:
+        """Yields each result that is not known yet, and notes it; returns the final state."""
+        heard = time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                state = run.look(now)
+                new = [result for name, result in run.results().items() if name not in known]
+                if self._fleet.why_stopped is not None and not state.is_final():
+                    run.tell_to_end(now)
+                heard = now
+            except (httpx.HTTPError, PrefectException):
+                if now > heard + _SILENCE_S:
+                    raise
+            else:
+                for result in new:
+                    known.add(result.database)
+                    yield result
+                if state.is_final():
+                    return state
+            time.sleep(_LOOK_S)
+
+    def _ordered(self, part: Part, is_canary: bool) -> UUID:
+        order = self._fleet.order
+        wave = CANARY if is_canary else self._fleet.wave_of(part.databases[0])
+        part_of = PartOf(fleet_id=order.fleet_id, wave=wave, machine=str(part.machine), checksum=order.checksum)
+        asked = self._request.for_part(part_of, part, self._fleet.may_fail(part))
+        deployment = f"fleet/{part.machine}"
+        try:
+            ordered: Any = run_deployment(
+                deployment, parameters={"request": asked}, timeout=0, as_subflow=True, flow_run_name=f"fleet {part_of}"
+            )
+        except ObjectNotFound as error:
+            raise RefusedError(
+                f"the Prefect server has no deployment {deployment}",
+                f"start the worker of {part.machine}, as deployments/README.md says, and go on with --resume",
+            ) from error
+        return UUID(str(ordered.id))
+
+
+class _Run:
+    """A flow run of a part, as its fleet sees it from afar."""
+
+    def __init__(self, client: SyncPrefectClient, flow_run_id: UUID, part: Part) -> None:
+        self._client, self._id, self._part = client, flow_run_id, part
+        self._kind: object = None
+        self._since = self._told_at = 0.0
+        self.is_told = False
+
+    def __str__(self) -> str:
+        return f"flow run {self._id}"
+
+    def look(self, now: float) -> State[Any]:
+        """Its state. One that nobody takes is told of; one that was taken and never begins is Crashed. Raises
+        TimeoutError where it has been told to end and does not."""
+        state = self._client.read_flow_run(self._id).state or Scheduled()
+        if state.type != self._kind:
+            self._kind, self._since = state.type, now
+        waited_s = now - self._since
+        if state.is_scheduled() and waited_s > _UNTAKEN_S:
+            logger.warning("{}: no worker has taken it for {:.0f} s; is the machine's worker up?", self._part, waited_s)
+            self._since = now
+        if state.is_pending() and waited_s > TAKEN_S:
+            died: State[Any] = Crashed(message=f"its worker took it and did not begin it in {TAKEN_S:g} s")
+            self._client.set_flow_run_state(self._id, died, force=True)
+        if self.is_told and now > self._told_at + GRACE_S and not state.is_final():
+            raise TimeoutError(f"{self} has not ended {GRACE_S:g} s after it was cancelled")
+        return state
+
+    def results(self) -> dict[str, Result]:
+        """What has become of its databases so far, by their names in the fleet."""
+        chosen = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[self._id]), key=ArtifactFilterKey(any_=[DATABASES])
+        )
+        rows = [row for found in self._client.read_artifacts(artifact_filter=chosen) for row in _rows(found.data)]
+        results = {self._part.named(row["database"]): Result.from_json(row) for row in rows}
+        wanted = {*self._part.databases}
+        return {name: replace(result, database=name) for name, result in results.items() if name in wanted}
+
+    def tell_to_end(self, now: float) -> None:
+        """Afterwards it is being cancelled, which puts back what is not promoted."""
+        if not self.is_told:
+            self._client.set_flow_run_state(self._id, Cancelling())
+            self.is_told, self._told_at = True, now
+
+
+def _rows(data: Any) -> list[dict[str, Any]]:
+    return list(json.loads(data) if isinstance(data, str) else data or [])

@@ -39,9 +39,9 @@ bench: .venv/bench.installed ## run the benchmarks (half an hour; ROWS=100000 fo
 bench-backends: .venv/bench.installed ## measure the tools on SQLite, PostgreSQL (where it is installed) and DuckDB (7 minutes)
 	$(PY) -m tests.benchmarks.backends $(OPTIONS)
 
-bench-fleet: .venv/test.installed ## migrate a thousand small databases, and 200 on workers of which one is killed (an hour)
+bench-fleet: .venv/test.installed ## migrate a thousand small databases, and 200 on two machines of which one dies (half an hour)
 	$(PY) -m tests.benchmarks.fleet
-	$(PY) -m tests.benchmarks.fleet_on_workers 20,1 40,1 200,1,fleet 200,2,killed
+	$(PY) -m tests.benchmarks.fleet_on_machines 20,2 200,1 200,2 200,2,killed
 
 screenshots: .venv/test.installed ## take the pictures of docs/screenshots anew (needs chromium, and writes /srv/ltmc meanwhile)
 	$(PY) -m pytest tests/browser/screenshots.py

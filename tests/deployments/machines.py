@@ -29,7 +29,7 @@ from tests.deployments.servers import (
 )
 
 README = (ROOT / "deployments" / "README.md").read_text(encoding="utf-8").partition("## Several machines")[2]
-CHECKOUT, ON_SERVER, ON_EACH, ORDER, ORDER_FLEET, UPDATE = re.findall(
+CHECKOUT, ON_SERVER, ON_EACH, ORDER, ORDER_FLEET, ORDER_FLEET_OF_ALL, UPDATE = re.findall(
     r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE
 )
 PASSWORDS = {"DATABASE_PASSWORD": "p0stgres", "OPERATOR_PASSWORD": "what:nobody-guesses"}

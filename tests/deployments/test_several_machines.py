@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,18 @@ import pytest
 import yaml
 
 from migrator.lock import lock_path
-from tests.deployments.machines import ORDER, ORDER_FLEET, PASSWORDS, README, UPDATE, Site, Stopped, a_site, database_in
+from tests.deployments.machines import (
+    ORDER,
+    ORDER_FLEET,
+    ORDER_FLEET_OF_ALL,
+    PASSWORDS,
+    README,
+    UPDATE,
+    Site,
+    Stopped,
+    a_site,
+    database_in,
+)
 from tests.deployments.servers import ROOT, await_that, free_port, processes
 from tests.deployments.told import Told, told_at
 from tests.pipeline.fleets import demos, is_migrated
@@ -104,21 +116,38 @@ def test_a_run_is_taken_by_the_machine_it_was_ordered_for_and_refused_by_one_wit
     assert (wrong in site.alpha.said, wrong in site.beta.said) == (False, True)
 
 
-def test_twenty_databases_on_two_machines_are_migrated_each_in_one_run_of_its_own_machine(
+def test_twenty_databases_of_two_machines_are_one_fleet_and_each_machine_migrates_its_own(
     site: Site, tmp_path: Path
 ) -> None:
     paths, there = demos(tmp_path / "fleet", 10), demos(tmp_path / "there", 10)
-    of_beta = site.api.order("fleet/beta", glob=[f"{tmp_path}/there/*.db"], state=f"{tmp_path}/there.jsonl")
+    lines = [*(f"alpha:{path}" for path in paths), *(f"beta:{path}" for path in there)]
+    listed = re.sub(r"(?<=<<END\n).*(?=END\n)", "\n".join([*lines, ""]), ORDER_FLEET_OF_ALL, flags=re.DOTALL)
+    state = tmp_path / "of-all.jsonl"
     export, *_ = ORDER.splitlines()
-    site.carry_out(f"{export}\n{ORDER_FLEET}".replace("web1", "alpha").replace("/path/to", str(tmp_path)))
-    (run,) = site.api.runs(f"fleet {tmp_path}/fleet.jsonl")
-    assert [site.api.ended(one)[0] for one in (run["id"], of_beta)] == ["Completed", "Completed"]
+    where = {"fleet.txt": f"{tmp_path}/fleet.txt", "10%,100%": f"100% --state {state}"}
+    for name, path in where.items():
+        listed = listed.replace(name, path)
+    said = site.carry_out(f"{export}\n{listed}")
+    assert ": all migrated\n" in said
+    assert [line.split()[:3] for line in said.splitlines() if line.startswith("wave 1 ")] == [["wave", "1", "19"]]
     assert all(map(is_migrated, [*paths, *there]))
-    assert [beside(path) for path in paths] == [[f"{path.name}.backups"] for path in paths]
-    assert (run["id"] in site.alpha.said, run["id"] in site.beta.said) == (True, False)
-    assert (of_beta in site.alpha.said, of_beta in site.beta.said) == (False, True)
+    assert [beside(path) for path in [*paths, *there]] == [[f"{path.name}.backups"] for path in [*paths, *there]]
+    runs = {run["name"].rpartition("/")[2]: run["id"] for run in site.api.runs("fleet ")}
+    for of, machine, other in (("alpha", site.alpha, site.beta), ("beta", site.beta, site.alpha)):
+        (part,) = (run for name, run in runs.items() if re.fullmatch(f"wave 1 of .* on {of}.jsonl", name))
+        assert (part in machine.said, part in other.said) == (True, False)
     # For a run of its own Prefect would start twice for each.
     assert site.api.runs(f"migrate {tmp_path}") == []
+
+
+def test_the_databases_of_one_machine_are_one_run_of_its_fleet(site: Site, tmp_path: Path) -> None:
+    paths = demos(tmp_path / "fleet", 2)
+    export, *_ = ORDER.splitlines()
+    site.carry_out(f"{export}\n{ORDER_FLEET}".replace("web1", "beta").replace("/path/to", str(tmp_path)))
+    (run,) = site.api.runs(f"fleet {tmp_path}/fleet.jsonl")
+    assert site.api.ended(run["id"])[0] == "Completed"
+    assert all(map(is_migrated, paths))
+    assert (run["id"] in site.alpha.said, run["id"] in site.beta.said) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -25,6 +25,8 @@ from migrator.fleet.parts import Part
 from migrator.fleet.results import Result
 from migrator.fleet.waves import CANARY
 from tasks.fleet import DATABASES
+
+T = TypeVar("T")
 
 _LOOK_S = 2.0
 _SILENCE_S = 120.0
@@ -62,7 +64,8 @@ class OnMachines:
 
         while True:
             with get_client(sync_client=True) as client:
-                run = _Run(client, self._ordered(part, is_canary), part)
+                # What is ordered twice because an answer was lost does no harm.
+                run = _Run(client, _patiently(lambda: self._ordered(part, is_canary)), part)
                 state = yield from self._results(run, known)
             if is_over() or not state.is_crashed() or len(known) == stuck_at:
                 break
@@ -73,24 +76,16 @@ class OnMachines:
 
     def _results(self, run: _Run, known: set[str]) -> Generator[Result, None, State[Any]]:
         """Yields each result that is not known yet, and notes it; returns the final state."""
-        heard = time.monotonic()
         while True:
-            now = time.monotonic()
-            try:
-                state = run.look(now)
-                new = [result for name, result in run.results().items() if name not in known]
-                if self._fleet.why_stopped is not None and not state.is_final():
-                    run.tell_to_end(now)
-                heard = now
-            except (httpx.HTTPError, PrefectException):
-                if now > heard + _SILENCE_S:
-                    raise
-            else:
-                for result in new:
-                    known.add(result.database)
+            state = _patiently(run.look)
+            for name, result in _patiently(run.results).items():
+                if name not in known:
+                    known.add(name)
                     yield result
-                if state.is_final():
-                    return state
+            if state.is_final():
+                return state
+            if self._fleet.why_stopped is not None:
+                _patiently(run.tell_to_end)
             time.sleep(_LOOK_S)
 
     def _ordered(self, part: Part, is_canary: bool) -> UUID:
@@ -123,9 +118,10 @@ class _Run:
     def __str__(self) -> str:
         return f"flow run {self._id}"
 
-    def look(self, now: float) -> State[Any]:
+    def look(self) -> State[Any]:
         """Its state. One that nobody takes is told of; one that was taken and never begins is Crashed. Raises
         TimeoutError where it has been told to end and does not."""
+        now = time.monotonic()
         state = self._client.read_flow_run(self._id).state or Scheduled()
         if state.type != self._kind:
             self._kind, self._since = state.type, now
@@ -150,11 +146,23 @@ class _Run:
         wanted = {*self._part.databases}
         return {name: replace(result, database=name) for name, result in results.items() if name in wanted}
 
-    def tell_to_end(self, now: float) -> None:
+    def tell_to_end(self) -> None:
         """Afterwards it is being cancelled, which puts back what is not promoted."""
         if not self.is_told:
             self._client.set_flow_run_state(self._id, Cancelling())
-            self.is_told, self._told_at = True, now
+            self.is_told, self._told_at = True, time.monotonic()
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """What `call` returns, tried again while the server does not answer, for two minutes."""
+    until = time.monotonic() + _SILENCE_S
+    while True:
+        try:
+            return call()
+        except (httpx.HTTPError, PrefectException):
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_S)
 
 
 def _rows(data: Any) -> list[dict[str, Any]]:

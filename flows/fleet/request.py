@@ -53,11 +53,6 @@ class FleetRequest(BaseModel):
 
     model_config = FORM
 
-    part_of: PartOf | None = Field(
-        None,
-        json_schema_extra=FOR_PROGRAMS,
-        description="Given by a fleet over several machines to the runs that it orders on each. Leave it empty.",
-    )
     databases: list[Path] = Field(
         default_factory=list,
         description="The database files; MACHINE:/PATH, for every one of them, where they are on several machines.",
@@ -89,6 +84,11 @@ class FleetRequest(BaseModel):
         3600.0, gt=0, title="Timeout (s)", description="After so many seconds a database's run is ended and restored."
     )
     state: Path = Field(Path("fleet.jsonl"), description="The file that says who is finished. Default: fleet.jsonl.")
+    part_of: PartOf | None = Field(
+        None,
+        json_schema_extra=FOR_PROGRAMS,
+        description="Given by a fleet over several machines to the runs that it orders on each. Leave it empty.",
+    )
     resume: bool = Field(False, description="Go on with the fleet of the state file; what is finished is left out.")
     retry_failed: bool = Field(False, description="With --resume: try again those that failed.")
     dry_run: bool = Field(False, description="Show the waves and what each database's run would do; change nothing.")

@@ -129,6 +129,12 @@ def test_a_wave_goes_to_every_machine_as_one_run_and_comes_back_as_results(worke
     log = worker().log
     names = [*on("m1", *here), *on("m2", *there, missing)]
     arguments = asked_for(state, *names, waves="100%", max_failed=1)
+    before = content(here[0])
+    code, stdout, _ = output_of("flows.fleet", tmp_path, *arguments, "--dry-run")
+    looked = json.loads(stdout)
+    planned = dict.fromkeys(names[:5], "planned") | {names[5]: "refused"}
+    assert (code, {row["database"]: row["outcome"] for row in looked["databases"]}) == (1, planned), looked["error"]
+    assert (content(here[0]), beside(here[0]), state.exists()) == (before, [], False)
     code, stdout, stderr = output_of("flows.fleet", tmp_path, *arguments)
     told = json.loads(stdout)
     assert {row["database"]: (row["wave"], row["outcome"]) for row in told["databases"]} == {

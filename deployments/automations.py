@@ -18,7 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
 from flows.recover import RECOVERED
@@ -149,7 +149,12 @@ def _the_first(client: SyncPrefectClient, name: str) -> Automation | None:
     # Ids of one server grow with the time; whoever else does this keeps the same one.
     there = sorted(client.read_automations_by_name(name), key=lambda automation: automation.id)
     for double in there[1:]:
-        client.delete_automation(double.id)
+        try:
+            client.delete_automation(double.id)
+        except PrefectHTTPStatusError as error:
+            # Another machine was quicker.
+            if error.response.status_code != 404:
+                raise
     return there[0] if there else None
 
 

@@ -27,7 +27,7 @@ from migrator.backups.listing import (
 )
 from migrator.backups.off_machine import upload
 from migrator.backups.retention import Decision, Rules, decide_reading
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.errors import MigratorError, RefusedError
 from migrator.journal import read_journal
 from migrator.lock import locked
@@ -103,7 +103,7 @@ def _decided(request: BackupsRequest, database: Path) -> tuple[list[StoredBackup
     if read_journal(database) is not None:
         raise RefusedError(
             f"a run on {database} was killed and may need its backup",
-            f"end it first: {command('python', '-m', 'flows.migrate', '--database', database)}",
+            f"end it first: {own_command('flows.migrate', '--database', database)}",
         )
     own = [
         stored

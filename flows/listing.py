@@ -17,7 +17,7 @@ from flows.stream import Stream
 from migrator.backup import BACKUP_NAME
 from migrator.backups.listing import Needs, StoredBackup, checked, folders_of, list_backups, read_needs
 from migrator.backups.off_machine import list_copies
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.errors import MigratorError
 from migrator.pages import PRESENT_NAME
 from migrator.report import REFUSED
@@ -118,7 +118,7 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         for row in rows:
             yield _line(row, result["database"])
     if result["backups"]:
-        order = command("python", "-m", "flows.restore", "--database", result["database"], "--backup")
+        order = own_command("flows.restore", "--database", result["database"], "--backup")
         yield f"to go back: {order} FOLDER/NAME/{BACKUP_NAME}"
         if any(row["kind"] == "present" for row in result["backups"]):
             yield f"of a saved state it is {PRESENT_NAME}"

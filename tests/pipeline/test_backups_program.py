@@ -196,8 +196,8 @@ def test_what_no_run_made_and_what_is_of_another_database_is_never_touched(
     ("arguments", "said"),
     [
         ([], "nothing says what to keep; give --keep-last, --keep-daily, --keep-weekly or --max-bytes"),
-        (["--keep-last", "-1"], "--keep-last: Input should be greater than or equal to 0"),
-        (["--keep-last", "1", "--max-bytes", "lots"], "--max-bytes: could not parse value and unit"),
+        (["--keep-last", "-1"], "--keep-last: -1 is less than 0"),
+        (["--keep-last", "1", "--max-bytes", "lots"], "--max-bytes: 'lots' is no size such as 20GB"),
         (["--copy-to", "/mnt/nas"], "--copy-to: this is no URL such as s3://bucket/folder or file:///folder"),
     ],
 )

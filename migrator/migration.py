@@ -262,7 +262,7 @@ _NOT_SQL = {
 _CAME_LATER = frozenset({"drops", "mark"})
 """Fields that say nothing where they are empty: what was applied before there were any keeps its checksum."""
 
-_NO_MEANING = {Mapped: ("option",)}
+_NO_MEANING: Mapping[type, tuple[str, ...]] = {Mapped: ("option",)}
 """Fields that change no value: what an operator answers is kept beside the checksum."""
 
 

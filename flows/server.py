@@ -59,7 +59,7 @@ CLIENT_DEFAULTS = {
     "PREFECT_CLIENT_MAX_RETRIES": "1",
     # and its 60 s are waited out in each try where the server hangs
     "PREFECT_API_REQUEST_TIMEOUT": "10",
-    # what a server that is gone was to be told is printed, 2 KB for each task run
+    # what a server that is gone was to be told is printed, 2 kB for each task run
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
     # the server of `make ui` takes a run for dead that it has heard nothing of for three times as long
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",

@@ -21,9 +21,10 @@ from migrator.findings import Finding
 from migrator.health.checkup import Health, check
 from migrator.health.faults import Fault
 from migrator.health.history import HISTORY_NAME, KEPT_CHECKS, read_history, record
-from migrator.health.report import HTML_NAME, KEYS, MARK, HealthReport, json_path, size_text
+from migrator.health.report import HTML_NAME, KEYS, MARK, HealthReport, json_path
 from migrator.performance import BUDGET_MS
 from migrator.signals import end_as_ctrl_c_does
+from migrator.sizes import size_text
 from migrator.tools import FAILED, PASSED, SKIPPED
 
 _WRONG_ARGUMENTS = 2

@@ -14,6 +14,7 @@ from migrator.health.history import Check
 from migrator.health.tool_health import ToolHealth
 from migrator.page import render
 from migrator.performance import BUDGET_MS
+from migrator.sizes import size_text
 
 HTML_NAME, JSON_NAME = "health.html", "health.json"
 MARK = '<meta name="generator" content="flows.verify">'
@@ -101,14 +102,6 @@ class HealthReport:
 def json_path(html: Path) -> Path:
     """Where the JSON form of the report `html` lies."""
     return html.with_suffix(".json")
-
-
-def size_text(size_bytes: float) -> str:
-    """A size for people, in the units of disks."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes:.0f} bytes"
 
 
 def _p95s(checks: Sequence[Check], tool: str) -> list[float | None]:

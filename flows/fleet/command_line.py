@@ -15,7 +15,7 @@ from flows.fleet.begin import begun
 from flows.fleet.request import FleetRequest
 from flows.fleet.terminal import FleetTerminal
 from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
-from flows.server import OwnServer, server_of_run, without_heartbeats
+from flows.server import OwnServer, refuse_without_records, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.report import as_json, refused_json
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     recording_timeout_s = _RECORDING_TIMEOUT_S
     try:
         request, options = parse(FleetRequest, "flows.fleet", arguments, demo=False)
+        if not request.dry_run:
+            refuse_without_records()
         with begun(request) as (fleet, asked):
             task_runs = fleet.task_runs
             # A start that resumes may find nothing to do, or nothing that it may do.

@@ -122,7 +122,7 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
     own, recording_timeout_s = None, _RECORDING_TIMEOUT_S
     try:
         own = server_of_run(lambda fault: report.add_findings([Finding("server_not_used", fault)]))
-        from flows.ending import report_to_fill
+        from flows.ending import DISTURBED, report_to_fill
         from flows.migrate import migrate
         from tasks.record import watch_progress
 
@@ -134,6 +134,8 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
             with without_heartbeats() if own is not None else nullcontext():
                 # Whoever recovers a killed run works in another folder.
                 migrate(request.model_copy(update={"database": request.database.absolute()}))
+        if DISTURBED in {found.code for found in report.findings}:
+            recording_timeout_s = STOPPED_TIMEOUT_S
     except BaseException as error:
         if not isinstance(error, Exception):
             recording_timeout_s = STOPPED_TIMEOUT_S
@@ -143,7 +145,7 @@ def _run(request: MigrationRequest, report: Report, terminal: Terminal, options:
     # All is said; who does not want to wait for Prefect's records need not.
     on_end_signals(lambda number, frame: os._exit(report.exit_code))
     if report.flow_run_id is not None:
-        recorded = wait_until_recorded(report.flow_run_id, report.task_runs, recording_timeout_s)
+        recorded = wait_until_recorded(report.flow_run_id, report.task_runs, recording_timeout_s, terminal.say)
         if not recorded:
             terminal.say("the Prefect server did not record every task run; the report has them all")
     if own is not None:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         return code
     on_end_signals(lambda number, frame: os._exit(code))
     deadline = time.monotonic() + recording_timeout_s
-    recorded = [wait_until_recorded(run, n, deadline - time.monotonic()) for run, n in task_runs.items()]
+    recorded = [wait_until_recorded(run, n, deadline - time.monotonic(), terminal.say) for run, n in task_runs.items()]
     if not all(recorded):
         terminal.say("the Prefect server did not record every task run; the state file has them all")
     if own is not None:

@@ -335,3 +335,23 @@ def test_a_dry_run_of_the_way_back_says_what_would_be_put_aside(demo: Path) -> N
     assert (code, finding["message"], finding["count"], stored(demo)) == (
         0, "rows of TeamMembers, which the schema to be does not have; TeamMembers_ahead keeps them", 1, before,
     )  # fmt: skip
+
+
+def test_a_database_that_is_up_to_date_by_its_ledger_alone_is_told_so(demo: Path) -> None:
+    migrate(demo)
+    code, report = migrate(demo)
+    assert (code, report["outcome"], report["findings"]) == (0, "up_to_date", [])
+    with closing(sqlite3.connect(demo)) as connection:
+        connection.execute("DROP INDEX idx_codepatterns_result")
+        connection.execute("ALTER TABLE Todos ADD COLUMN mine")
+    before = demo.read_bytes()
+    for options in ([], ["--dry-run"]):
+        code, report = migrate(demo, *options)
+        assert (code, report["outcome"]) == (0, "up_to_date")
+        (found,) = report["findings"]
+        assert (found["code"], found["count"]) == ("drift", 2)
+        assert found["message"] == (
+            "not as it should be: column mine of Todos, index idx_codepatterns_result of CodePatterns; python -m "
+            f"flows.check --database {demo} says what it should be"
+        )
+    assert demo.read_bytes() == before

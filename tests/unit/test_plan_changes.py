@@ -90,6 +90,7 @@ READS = {
     "in its condition": ({"where": "b IS NULL"}, "b"),
     "in a value": ({"values": {"a": "upper(b)"}}, "b"),
     "of another table": ({"values": {"a": "(SELECT max(b) FROM u)"}}, "b"),
+    "of a view": ({"values": {"a": "(SELECT max(c) FROM v)"}}, "c"),
     "a column that is there": ({"where": "a IS NULL"}, None),
     "one that another table has": ({"values": {"a": "(SELECT max(c) FROM u)"}}, None),
     "one of a view": ({"values": {"a": "(SELECT max(d) FROM v)"}}, None),
@@ -118,10 +119,15 @@ def test_a_column_that_an_earlier_migration_of_the_run_adds_may_be_read():
     assert len(plan_for(database(T), [added, reading]).tables) == 2
 
 
-def test_a_column_that_only_the_way_back_reads_is_missed_there_and_no_earlier_version_is_offered():
+def test_a_column_that_only_the_way_back_reads_is_missed_on_either_way():
     renamed = Change("t", T, T.replace("a TEXT", "b TEXT"), values={"b": "a"}, back={"a": Back("b", "b || c")})
-    with pytest.raises(RefusedError, match=r"reads column c, which is not there; start the .* lack$"):
-        plan_for(database(T.replace("a TEXT", "b TEXT")), [migration(renamed)], reverse=True)
+    for kept in ((), ("CREATE TABLE t_legacy (id INTEGER, a, PRIMARY KEY (id))",)):
+        connection = database(T.replace("a TEXT", "b TEXT"), *kept)
+        with pytest.raises(RefusedError, match=r"reads column c, which is not there; start the .* lack$"):
+            plan_for(connection, [migration(renamed)], reverse=True)
+    # The way forth asks what the way back would make of the rows.
+    with pytest.raises(RefusedError, match=r"reads column c, which is not there; .* with --to 0000$"):
+        plan_for(database(T), [migration(renamed)])
 
 
 def test_a_new_table_with_rows_waits_and_comes_back_whole():

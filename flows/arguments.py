@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_origin
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from migrator.errors import RefusedError
 
@@ -27,6 +28,14 @@ _METAVARS |= {"parallel": "N", "timeout_s": "SECONDS", "state": "FILE"}
 
 FOR_PROGRAMS: dict[str, JsonValue] = {"for_programs": True}
 """Marks a field that is no option: only programs give it, in Prefect."""
+
+
+_WORDS = dict.fromkeys(("int_parsing", "int_parsing_size", "int_from_float"), "{given!r} is no whole number")
+_WORDS |= {"float_parsing": "{given!r} is no number", "missing": "it must be given"}
+_WORDS |= {"greater_than": "{given} is not more than {gt:g}", "greater_than_equal": "{given} is less than {ge:g}"}
+_WORDS |= {"less_than_equal": "{given} is more than {le:g}"}
+_WORDS |= dict.fromkeys(("byte_size", "byte_size_unit"), "{given!r} is no size such as 20GB")
+"""By the type of a pydantic error (docs.pydantic.dev/latest/errors/validation_errors)."""
 
 
 class UsageError(RefusedError):
@@ -79,8 +88,14 @@ def parse(model: type[M], program: str, arguments: Sequence[str], demo: bool = T
         return model.model_validate(given), options
     except ValidationError as error:
         first = error.errors()[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
-        parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {message}")
+        parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {_in_words(first)}")
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """What is wrong with what was given for an option: pydantic's own words are for programmers."""
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]].format(given=error["input"], **error.get("ctx", {}))
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _help(field: FieldInfo) -> str:
@@ -94,7 +109,7 @@ def _help(field: FieldInfo) -> str:
 
 
 def _rows(text: str) -> int:
-    rows = int(text)
-    if rows < 0:
-        raise ValueError(text)
-    return rows
+    try:
+        return TypeAdapter(NonNegativeInt).validate_python(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(_in_words(error.errors()[0])) from None

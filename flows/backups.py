@@ -12,7 +12,7 @@ from textwrap import fill
 from typing import Any
 
 from flows.arguments import UsageError, parse
-from flows.listing import backup_row, human
+from flows.listing import backup_row
 from flows.request import BackupsRequest
 from flows.stream import Stream
 from migrator.backups.listing import (
@@ -27,12 +27,13 @@ from migrator.backups.listing import (
 )
 from migrator.backups.off_machine import upload
 from migrator.backups.retention import Decision, Rules, decide_reading
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.errors import MigratorError, RefusedError
 from migrator.journal import read_journal
 from migrator.lock import locked
 from migrator.report import PLANNED, REFUSED
 from migrator.signals import end_as_ctrl_c_does
+from migrator.sizes import size_text
 
 DONE, FAILED = "done", "failed"
 _EXIT_CODES = {DONE: 0, PLANNED: 0, FAILED: 1, REFUSED: 2}
@@ -103,7 +104,7 @@ def _decided(request: BackupsRequest, database: Path) -> tuple[list[StoredBackup
     if read_journal(database) is not None:
         raise RefusedError(
             f"a run on {database} was killed and may need its backup",
-            f"end it first: {command('python', '-m', 'flows.migrate', '--database', database)}",
+            f"end it first: {own_command('flows.migrate', '--database', database)}",
         )
     own = [
         stored
@@ -145,12 +146,12 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         yield result["error"]
     for row in result["backups"]:
         fate = "stays" if row["stays"] else "gone" if row["name"] in result["removed"] else "goes"
-        facts = f"{row['name']:<25}  {human(row['size_bytes']):>8}  {fate:<5}  "
+        facts = f"{row['name']:<25}  {size_text(row['size_bytes']):>8}  {fate:<5}  "
         yield fill("; ".join(row["why"]), 80, initial_indent=facts, subsequent_indent=" " * len(facts))
     for stays, verb in ((True, "stay"), (False, "go")):
         chosen = [row for row in result["backups"] if row["stays"] == stays]
         if chosen:
-            yield f"{len(chosen)} {verb}, {human(sum(row['size_bytes'] for row in chosen))}"
+            yield f"{len(chosen)} {verb}, {size_text(sum(row['size_bytes'] for row in chosen))}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from pydantic import Field, field_validator
 
 from flows.application import LTMC
 from flows.arguments import UsageError, parse
-from flows.listing import human
 from flows.request import DatabaseRequest, OtherBackups, default_database, url_without_credentials
 from flows.stream import Stream
 from migrator.backups.drill import Drill, record_drill
@@ -25,6 +24,7 @@ from migrator.backups.drill import drill as drill_backup
 from migrator.findings import Finding
 from migrator.health.faults import Fault
 from migrator.signals import end_as_ctrl_c_does
+from migrator.sizes import size_text
 from migrator.tools import FAILED, PASSED, SKIPPED
 
 _WRONG_ARGUMENTS = 2
@@ -95,7 +95,7 @@ def facts_of(done: Drill) -> Iterator[tuple[str, str]]:
     age_h = (done.at - done.backup_at).total_seconds() / 3600
     yield "made", f"{done.backup_at:%Y-%m-%d %H:%M} UTC, {age_h:,.1f} hours before"
     if done.size_bytes is not None:
-        yield "size", human(done.size_bytes) + ("" if done.rows is None else f", {done.rows:,} rows")
+        yield "size", size_text(done.size_bytes) + ("" if done.rows is None else f", {done.rows:,} rows")
     if done.version is not None:
         yield "version", f"{done.version:04d}"
     if done.download_s is not None:

@@ -29,7 +29,7 @@ from tasks.record import current_report
 from tasks.report import report_outcome
 from tasks.restore import restore, undisturbed
 
-_UNCHECKED = "checks_left"
+_UNCHECKED, DISTURBED = "checks_left", "disturbed"
 
 report_to_fill: ContextVar[Report | None] = ContextVar("report_to_fill", default=None)
 """A report that the caller of the flow holds, because Prefect hands back a state and not what the run recorded."""
@@ -120,7 +120,7 @@ class Run:
                 )
             logger.error("after {}: {}", _text(error), fault)
             return None
-        return Finding("disturbed", f"after the promotion came {_text(error)}; it stands")
+        return Finding(DISTURBED, f"after the promotion came {_text(error)}; it stands")
 
     def _undo(self, error: BaseException) -> BaseException:
         """Brings live back, and puts outcome and error into the report; returns the error that the run ends with."""

@@ -9,18 +9,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import ByteSize
-
 from flows.arguments import UsageError, parse
 from flows.request import ListRequest
 from flows.stream import Stream
 from migrator.backup import BACKUP_NAME
 from migrator.backups.listing import Needs, StoredBackup, checked, folders_of, list_backups, read_needs
 from migrator.backups.off_machine import list_copies
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.errors import MigratorError
 from migrator.pages import PRESENT_NAME
 from migrator.report import REFUSED
+from migrator.sizes import size_text
 
 LISTED = "listed"
 _ROW = "{name:<25}  {version:<4}  {rows:>11}  {size:>8}  {state:<8}  {what}"
@@ -101,24 +100,19 @@ def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def human(size_bytes: int) -> str:
-    """So many bytes, in at most eight characters."""
-    return ByteSize(size_bytes).human_readable(decimal=True, separator=" ")
-
-
 def _lines(result: dict[str, Any]) -> Iterator[str]:
     """The list for people, 80 columns wide but for paths."""
     if result["error"] is not None:
         yield f"{result['database'] or 'python -m flows.restore --list'}: {result['error']}"
     for folder in result["folders"]:
         rows = [row for row in result["backups"] if row["location"].rpartition("/")[0] == folder]
-        yield f"{folder}: {len(rows)}, {human(sum(row['size_bytes'] for row in rows))}"
+        yield f"{folder}: {len(rows)}, {size_text(sum(row['size_bytes'] for row in rows))}"
         if rows:
             yield _ROW.format(name="name", version="from", rows="rows", size="size", state="checked", what="what")
         for row in rows:
             yield _line(row, result["database"])
     if result["backups"]:
-        order = command("python", "-m", "flows.restore", "--database", result["database"], "--backup")
+        order = own_command("flows.restore", "--database", result["database"], "--backup")
         yield f"to go back: {order} FOLDER/NAME/{BACKUP_NAME}"
         if any(row["kind"] == "present" for row in result["backups"]):
             yield f"of a saved state it is {PRESENT_NAME}"
@@ -139,7 +133,7 @@ def _line(row: dict[str, Any], database: str) -> str:
         name=row["name"],
         version="-" if row["version"] is None else f"{row['version']:04d}",
         rows="-" if row["rows"] is None else f"{row['rows']:,}",
-        size=human(row["size_bytes"]),
+        size=size_text(row["size_bytes"]),
         state=state,
         what=next((what for what, holds in facts.items() if holds), ""),
     ).rstrip()

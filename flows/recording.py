@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -17,16 +18,27 @@ from flows.server import within
 
 STOPPED_TIMEOUT_S = 3.0
 """How long whoever stopped a run waits for its records: a task run that was stopped as it began never gets a state."""
+_UNTOLD_S = 2.0
+WAITS = "all is done but that the Prefect server records it; Ctrl-C ends the wait and changes nothing"
 
 
-def wait_until_recorded(flow_run_id: UUID | str, task_runs: int, timeout_s: float) -> bool:
+def wait_until_recorded(
+    flow_run_id: UUID | str, task_runs: int, timeout_s: float, tell: Callable[[str], object] = lambda said: None
+) -> bool:
     """True once the server holds the run's logs and at least `task_runs` task runs, all in a final state.
 
     Call it when the flow has ended, before `stop()`: Prefect sends both behind the run's back. False when
-    `timeout_s` passed or the server does not answer; never raises, never takes longer than `timeout_s`.
+    `timeout_s` passed or the server does not answer; never raises, never takes longer than `timeout_s`. Whoever
+    watches would wonder what it waits for after 2 s, and is told.
     """
     deadline = time.monotonic() + timeout_s
-    return within(timeout_s, lambda: _recorded(UUID(str(flow_run_id)), task_runs, deadline), False)
+    telling = threading.Timer(_UNTOLD_S, lambda: tell(WAITS))
+    telling.daemon = True
+    telling.start()
+    try:
+        return within(timeout_s, lambda: _recorded(UUID(str(flow_run_id)), task_runs, deadline), False)
+    finally:
+        telling.cancel()
 
 
 def _recorded(flow_run_id: UUID, task_runs: int, deadline: float) -> bool:

@@ -59,7 +59,7 @@ CLIENT_DEFAULTS = {
     "PREFECT_CLIENT_MAX_RETRIES": "1",
     # and its 60 s are waited out in each try where the server hangs
     "PREFECT_API_REQUEST_TIMEOUT": "10",
-    # what a server that is gone was to be told is printed, 2 KB for each task run
+    # what a server that is gone was to be told is printed, 2 kB for each task run
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
     # the server of `make ui` takes a run for dead that it has heard nothing of for three times as long
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -191,7 +191,7 @@ class OwnServer:
         `$PREFECT_HOME/migrate-server.log`) gets what the server writes. Raises RefusedError where its folder cannot be
         written, OSError when the server cannot be started.
         """
-        log_path = log_path or prefect_home() / "migrate-server.log"
+        log_path = log_path or _default_log()
         with _opened_log(log_path) as log, socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
             log_begins = os.fstat(log.fileno()).st_size
             api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
@@ -255,6 +255,16 @@ def server_of_run(warn: Callable[[str], object]) -> OwnServer | None:
         return OwnServer.start()
     use(found.api_url)
     return None
+
+
+def refuse_without_records() -> None:
+    """Raises RefusedError where `server_of_run` would: for whoever makes something before it starts a server."""
+    if listening_server().api_url is None:
+        _opened_log(_default_log()).close()
+
+
+def _default_log() -> Path:
+    return prefect_home() / "migrate-server.log"
 
 
 def _opened_log(log_path: Path) -> BinaryIO:

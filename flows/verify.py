@@ -20,10 +20,11 @@ from migrator.files import read_regular
 from migrator.findings import Finding
 from migrator.health.checkup import Health, check
 from migrator.health.faults import Fault
-from migrator.health.history import HISTORY_NAME, KEPT_CHECKS, read_history, record
-from migrator.health.report import HTML_NAME, KEYS, MARK, HealthReport, json_path, size_text
+from migrator.health.history import HISTORY_NAME, KEPT_CHECKS, NOT_KEPT, read_history, record
+from migrator.health.report import HTML_NAME, KEYS, MARK, HealthReport, json_path
 from migrator.performance import BUDGET_MS
 from migrator.signals import end_as_ctrl_c_does
+from migrator.sizes import size_text
 from migrator.tools import FAILED, PASSED, SKIPPED
 
 _WRONG_ARGUMENTS = 2
@@ -66,12 +67,15 @@ def verify(request: VerifyRequest) -> HealthReport:
         database, LTMC, folder, checks,
         max_lock_ms=request.max_lock_ms, accept_speed=request.accept_speed, source=request.source,
     )  # fmt: skip
-    made_here = health.as_check()
+    made_here, kept = health.as_check(), len(checks)
     if folder.is_dir():
-        noted += record(folder, database, made_here)
+        not_kept = record(folder, database, made_here)
+        noted += not_kept
+        kept += all(found.code != NOT_KEPT for found in not_kept)
     health = replace(health, noted=(*health.noted, *noted))
     html = request.report or (folder / HTML_NAME if folder.is_dir() else None)
-    report = HealthReport(health, (*checks, made_here)[-KEPT_CHECKS:], folder / HISTORY_NAME, html)
+    shown, kept = (*checks, made_here)[-KEPT_CHECKS:], min(kept, KEPT_CHECKS)
+    report = HealthReport(health, shown, folder / HISTORY_NAME, html, kept)
     try:
         if html is not None:
             report.write(html)
@@ -140,8 +144,8 @@ def facts_of(report: HealthReport) -> Iterator[tuple[str, str]]:
     if timed:
         p95_ms, name = max(timed)
         yield "slowest tool", f"{name}, p95 {p95_ms:.1f} ms of {BUDGET_MS:g} ms"
-    checks = f"{len(report.checks)} {'check' if len(report.checks) == 1 else 'checks'} in the history"
-    yield "checked", f"{health.at:%Y-%m-%d %H:%M:%S} UTC in {health.seconds:.1f} s; {checks}"
+    kept = report.kept_text
+    yield "checked", f"{health.at:%Y-%m-%d %H:%M:%S} UTC in {health.seconds:.1f} s" + (f"; {kept}" if kept else "")
     if report.html is not None:
         yield "report", str(report.html)
 

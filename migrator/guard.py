@@ -12,7 +12,7 @@ from migrator.errors import PromotionError, RehearsalError
 from migrator.findings import Finding
 from migrator.meanwhile import changed_elsewhere, refuse_changed
 from migrator.plan import Plan, State
-from migrator.preflight import read_state
+from migrator.preflight import read_state, way_out_of
 from migrator.schema import OWN_PREFIX, own_objects
 
 NOTHING: Mapping[str, str] = {}
@@ -46,12 +46,13 @@ def check_unchanged(
             f"the application dropped or changed what this run has in live: {', '.join(lost)}; live was left as it is",
             "start again",
         )
-    odd = sorted(found.keys() - ours.keys())
+    odd = {name: found[name] for name in sorted(found.keys() - ours.keys())}
     if odd:
+        # What was there when the run began refused it.
         raise PromotionError(
-            f"live has objects named like this tool's own, which it did not make: {', '.join(odd)}; live was left as "
-            "it is",
-            "rename or drop them, then start again",
+            f"since this run began somebody made objects named like this tool's own: {', '.join(odd)}; live was left "
+            "as it is",
+            f"{way_out_of(odd)}, then start again",
         )
     return changed_elsewhere(plan, expected, now)
 

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from migrator.adoption import refuse_other_rows
 from migrator.backup import Backup
 from migrator.connect import is_damage, opened
-from migrator.ddl import folded
 from migrator.errors import PromotionError, RefusedError
 from migrator.findings import Finding
-from migrator.migration import Switch
 from migrator.plan import Plan, TablePlan
-from migrator.schema import Unique
 
 _SHOWN = 10
 _SHOWN_CHARACTERS = 60
@@ -111,9 +108,12 @@ def _refuse_unmapped(connection: sqlite3.Connection, table: TablePlan) -> None:
         values = connection.execute(query).fetchall()
         if values:
             shown = ", ".join(f"{_shown(value)} ({count} row{'s' * (count != 1)})" for value, count in values[:_SHOWN])
+            option = table.option(column)
             raise RefusedError(
                 f"column {column} of {table.table} holds {len(values)} values that the migration does not map: {shown}",
-                f"say what each becomes, e.g. --map-{column} {_shown(values[0][0])}=...; null drops it",
+                f"say what each becomes, e.g. {option} {_shown(values[0][0])}=...; null drops it"
+                if option
+                else "change them in the database, or give them a spelling in the migration",
             )
 
 
@@ -123,20 +123,12 @@ def _refuse_duplicates(connection: sqlite3.Connection, table: TablePlan) -> None
         if found:
             values = [(row[0] if len(row) == 2 else row[:-1], row[-1]) for row in found[:_SHOWN]]
             shown = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in values)
-            option = _option(table, unique)
-            by_option = f", or leave it to --{option.replace('_', '-')}" * bool(option)
+            option = table.option(unique.name)
+            by_option = f", or leave it to {option}" * bool(option)
             wanted = f"{unique.name} of {table.table} must be unique" + f" (index {unique.index})" * bool(unique.index)
             raise RefusedError(
                 f"{wanted}, but {len(found)} values stand in several rows: {shown}", f"make them differ{by_option}"
             )
-
-
-def _option(table: TablePlan, unique: Unique) -> str:
-    """The operator's option for a column whose values stand in several rows; "" where the migration has none."""
-    if table.projection is None:
-        return ""
-    values = (value for column, value in table.projection.values.items() if folded(column) == folded(unique.name))
-    return next((value.option for value in values if isinstance(value, Switch)), "")
 
 
 def _refuse_missing(connection: sqlite3.Connection, table: TablePlan) -> None:

@@ -41,11 +41,13 @@ class Mapped:
     """A value read through a table of spellings: `of` (SQL over the row) -> the value whose spellings hold it.
 
     NULL stays NULL; anything else that no spelling covers must be answered by the operator, with the value as the
-    column holds it or as `of` reads it.
+    column holds it or as `of` reads it, through `option`; where there is none, only the rows or the migration can be
+    changed.
     """
 
     of: str
     spellings: Mapping[str, tuple[str, ...]]
+    option: str = ""
 
     def sql(self, column_sql: str, answers: Answers, unmapped: str) -> str:
         """One CASE expression; `column_sql` is the column as it is, `unmapped` stands for what has no spelling.
@@ -260,6 +262,9 @@ _NOT_SQL = {
 _CAME_LATER = frozenset({"drops", "mark"})
 """Fields that say nothing where they are empty: what was applied before there were any keeps its checksum."""
 
+_NO_MEANING: Mapping[type, tuple[str, ...]] = {Mapped: ("option",)}
+"""Fields that change no value: what an operator answers is kept beside the checksum."""
+
 
 def _canonical(part: object) -> object:
     """The declaration as nested tuples in which SQL differs only where SQLite would see a difference."""
@@ -272,7 +277,8 @@ def _canonical(part: object) -> object:
             return tuple(_canonical(entry) for entry in part)
         case Change() | Mapped() | Switch() | Back():
             exact = _NOT_SQL[type(part)]
-            fields = {k: v for k, v in vars(part).items() if v or k not in _CAME_LATER}
+            silent = _NO_MEANING.get(type(part), ())
+            fields = {k: v for k, v in vars(part).items() if k not in silent and (v or k not in _CAME_LATER)}
             return (type(part).__name__, *(v if k in exact else _canonical(v) for k, v in fields.items()))
         case _:
             return part

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from migrator.ddl import TableText, folded, quote, tokens
-from migrator.migration import Answers, Migration
+from migrator.migration import Answers, Mapped, Migration, Switch
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, Column, Schema, Unique, index_name, is_index
 
@@ -101,6 +101,13 @@ class TablePlan:
         if self.update:
             return f"rows of {self.table} with new values; {self.writes} keeps the old ones"
         return f"rows of {self.table} with what the new table cannot hold; {self.writes} keeps it"
+
+    def option(self, column: str) -> str:
+        """The command line's option that says what becomes of a column's values; "" where the migration has none."""
+        values = {} if self.projection is None else self.projection.values
+        asked = (value for name, value in values.items() if folded(name) == folded(column))
+        named = next((value.option for value in asked if isinstance(value, Mapped | Switch)), "")
+        return named and f"--{named.replace('_', '-')}"
 
     def names(self, name: str) -> bool:
         """Whether it is the table, or a statement names it, if only to read a value from it."""

@@ -14,6 +14,7 @@ from migrator.plan import Plan, State, TablePlan
 from migrator.projection import Projection
 from migrator.schema import OWN_PREFIX, Column, Schema, SchemaObject, Shape, Unique, index_name, shape_of, unique_index
 from migrator.target import check_columns, kept_objects, merged, missing_indexes
+from migrator.what_is_read import refuse_missing_columns
 
 T = TypeVar("T")
 
@@ -30,20 +31,22 @@ def make_plan(
 
     `answers` are by version: the way back of a migration converts by those that its way forth was given.
     `exactly` is the schema that a restore returns to: its texts are taken instead of the declared ones.
-    Raises RefusedError where a table does not fit the declaration (unknown table, column or type).
+    Raises RefusedError where a table does not fit the declaration (unknown table, column or type), or a value reads a
+    column that there is not.
     """
     ordered = tuple(sorted(migrations, key=lambda m: m.version, reverse=reverse))
     plans: list[TablePlan] = []
-    changes = [(m.version, c) for m in ordered for c in (reversed(m.changes) if reverse else m.changes)]
+    changes = [(m, c) for m in ordered for c in (reversed(m.changes) if reverse else m.changes)]
     last = {folded(c.table): c for _, c in changes if c.before is not None or c.after is not None}
-    for version, change in changes:
+    for migration, change in changes:
         way = directed(change, reverse=reverse, exactly=exactly)
         if change is not last.get(folded(change.table)):
             # Only the last change of a table's text leads to the one that was there; the others give values back.
             way = replace(way, exact=None)
         if not reverse and way.target is None and not way.rows_only:
             _refuse_lost(way, state.schema)
-        plan = _table_plan(way, version, state, answers[version])
+        plan = _table_plan(way, migration.version, state, answers[migration.version])
+        refuse_missing_columns(plan, state, migration, reverse)
         plans.append(plan)
         state = _after(state, plan)
     return Plan(ordered, reverse, answers, _with_indexes_once(plans), state)

@@ -6,18 +6,21 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from migrator.application import Application
-from migrator.connect import Connection, opened
+from migrator.connect import Connection, opened, pragma
 from migrator.ddl import folded, parse_create_table, quote
+from migrator.findings import Finding
 from migrator.pace import Pace, Tell, throttle_path, untold
 from migrator.paced import Paced
 from migrator.rebuild import rebuild_settings
 from migrator.schema import OWN_PREFIX, shape_of
+from migrator.sizes import size_text
 
 if TYPE_CHECKING:
     from migrator.promotion import Promoted
 
 _EVENTS = ("after insert", "after update", "after delete", "before insert", "before update")
 _SUFFIXES = ("log", "old", *_EVENTS)
+_WORTH_A_LINE_BYTES, _WORTH_A_LINE = 1_000_000, 0.1
 
 
 def temporary_objects(connection: sqlite3.Connection, application: Application) -> list[tuple[str, str]]:
@@ -67,6 +70,17 @@ def remove_old(promoted: Promoted, tell: Tell = untold) -> None:
     live = promoted.candidate.inspection.backup.live
     with opened(live.database) as connection:
         remove_own(connection, live.application, Pace(throttle_path(live.database), tell=tell))
+
+
+def free_pages(connection: Connection) -> tuple[Finding, ...]:
+    """Says how much of the file the application will fill before it grows, where that is worth a line."""
+    counts = (pragma(connection, name) for name in ("freelist_count", "page_count", "page_size"))
+    free, pages, size_bytes = (int(str(count)) for count in counts)
+    if free * size_bytes <= _WORTH_A_LINE_BYTES or free <= _WORTH_A_LINE * pages:
+        return ()
+    share = f"{size_text(free * size_bytes)} of the file, {free / pages:.0%}, are free pages"
+    choice = "VACUUM would give them back to the disk, and keep every writer waiting meanwhile"
+    return (Finding("free_pages", f"{share}: SQLite fills them before the file grows; {choice}"),)
 
 
 def _drop(paced: Paced, kind: str, name: str) -> None:

@@ -29,7 +29,7 @@ from migrator.pages import PRESENT_NAME, copy_back
 from migrator.plan import Plan, State
 from migrator.planning import make_plan
 from migrator.preflight import BACKUPS_SUFFIX, Live, read_state
-from migrator.removal import remove_own, temporary_objects
+from migrator.removal import free_pages, remove_own, temporary_objects
 from migrator.schema import Schema, columns_of
 from migrator.verification import verify
 
@@ -151,11 +151,11 @@ def finish(database: Path, directory: Path) -> tuple[Finding, ...]:
 def finish_promoted(live: Live) -> tuple[Finding, ...]:
     """Ends a run whose promotion stands; where the old table is still there the next start does that."""
     with opened(live.database, read_only=True) as connection:
-        left = temporary_objects(connection, live.application)
+        left, free = temporary_objects(connection, live.application), free_pages(connection)
     if left:
         names = ", ".join(name for _, name in left)
         return (Finding("leftovers", f"the next start removes {names} from {live.database.name}"),)
-    return finish(live.database, live.directory)
+    return (*finish(live.database, live.directory), *free)
 
 
 def discard(database: Path, directory: Path) -> tuple[Finding, ...]:

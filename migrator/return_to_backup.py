@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrator.backup import MANIFEST_NAME
-from migrator.commands import command, restore_by_shell
+from migrator.commands import own_command, restore_by_shell
 from migrator.connect import is_damage, is_passing, opened
 from migrator.content import Content, difference, read_contents
 from migrator.errors import MigratorError, RefusedError, RestoreError
@@ -58,7 +58,7 @@ def return_to_backup(
         _forget_run(database, killed)
         return Returned(database, backup, None)
     if not discard_later_writes:
-        reverse = command("python", "-m", "flows.migrate", "--database", database, "--to", "0000")
+        reverse = own_command("flows.migrate", "--database", database, "--to", "0000")
         raise RefusedError(
             f"{database} differs from the backup in {', '.join(later)}; going back would discard that",
             ("" if later == (_MARKS,) else f"{reverse} goes back and keeps every row; ")

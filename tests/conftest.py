@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -12,6 +13,9 @@ os.environ.update(PREFECT_HOME=PREFECT_HOME, PREFECT_SERVER_ANALYTICS_ENABLED="f
 # The user's server and the application's live database, which the command line would find by itself.
 for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "LTMC_DATABASE", "DB_PATH"):
     os.environ.pop(name, None)
+
+# Commands that are printed begin with `python` where the shell's is this one.
+os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
 
 # Not part of the project: a clone without it has only the demo database to test on.
 REAL_DATABASE_ABSENT = "the real database is not beside the checkout"

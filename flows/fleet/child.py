@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import threading
+import time
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
@@ -76,7 +77,7 @@ def _migrate(asked: MigrationRequest, report: Report, watches_memory: bool) -> N
 
 def _begin(log: str | None) -> None:
     """Afterwards a terminal's Ctrl-C does not reach this process, but SIGTERM ends it as Ctrl-C ends a run, and so does
-    the death of the fleet's own process; what it says goes to the log."""
+    the death of the fleet's own process, hard where it has not ended in time; what it says goes to the log."""
     os.setsid()
     end_as_ctrl_c_does()
     made = 0 if log is None else os.O_APPEND | os.O_CREAT
@@ -86,18 +87,24 @@ def _begin(log: str | None) -> None:
     faulthandler.enable(2)
     logger.remove()
     logger.add(_write, level="WARNING")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # That module imports this one.
+    from flows.fleet.here import GRACE_S
+
+    threading.Thread(target=_end_with_parent, args=(GRACE_S,), daemon=True).start()
 
 
 def _write(line: str) -> None:
     os.write(2, line.encode(errors="backslashreplace"))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(grace_s: float) -> None:
+    """As the fleet would have ended it: what hears no signal would hold its lock against every later start."""
     parent = parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _refused(report: Report, error: BaseException) -> None:

@@ -15,7 +15,7 @@ from flows.fleet.begin import begun
 from flows.fleet.request import FleetRequest
 from flows.fleet.terminal import FleetTerminal
 from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
-from flows.server import OwnServer, listening_server, server_of_run, without_heartbeats
+from flows.server import OwnServer, listening_server, refuse_without_records, server_of_run, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.report import as_json, refused_json
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     recording_timeout_s = _RECORDING_TIMEOUT_S
     try:
         request, options = parse(FleetRequest, "flows.fleet", arguments, demo=False)
-        with begun(request, _refuse_without_server) as (fleet, asked):
+        with begun(request, lambda order: _refuse_without_server(order, request.dry_run)) as (fleet, asked):
             task_runs = fleet.task_runs
             # A start that resumes may find nothing to do, or nothing that it may do.
             if fleet.left and fleet.why_stopped is None:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         return code
     on_end_signals(lambda number, frame: os._exit(code))
     deadline = time.monotonic() + recording_timeout_s
-    recorded = [wait_until_recorded(run, n, deadline - time.monotonic()) for run, n in task_runs.items()]
+    recorded = [wait_until_recorded(run, n, deadline - time.monotonic(), terminal.say) for run, n in task_runs.items()]
     if not all(recorded):
         terminal.say("the Prefect server did not record every task run; the state file has them all")
     if own is not None:
@@ -64,8 +64,11 @@ def main(arguments: Sequence[str]) -> int:
     leave(code)
 
 
-def _refuse_without_server(order: Order) -> None:
-    if order.is_on_machines and listening_server().api_url is None:
+def _refuse_without_server(order: Order, is_dry_run: bool) -> None:
+    if not order.is_on_machines:
+        if not is_dry_run:
+            refuse_without_records()
+    elif listening_server().api_url is None:
         raise RefusedError(
             "no Prefect server answers, and other machines are reached through theirs",
             "set PREFECT_API_URL, and PREFECT_API_AUTH_STRING where it asks for one",

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flows.fleet.request import FleetRequest
 from flows.terminal import Terminal
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.fleet.fleet import ABORTED, Fleet
 from migrator.fleet.report import wave_rows
 from migrator.fleet.results import FAILED, INTERRUPTED
@@ -65,7 +65,7 @@ class FleetTerminal(Terminal):
         if fleet.why_stopped is not None:
             self.say(f"stopped: {fleet.why_stopped}")
         if fleet.exit_code and fleet.outcome != PLANNED and facts["state"] is not None:
-            again = command("python", "-m", "flows.fleet", "--state", request.state, "--resume")
+            again = own_command("flows.fleet", "--state", request.state, "--resume")
             answered = request.map_result or request.truncate_times or request.null_duplicate_vector_ids
             kept = ", with the answers that were given" if answered else ""
             self.say(f"to go on{kept}: {again}{' --retry-failed' if fleet.failures else ''}")

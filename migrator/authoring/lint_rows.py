@@ -53,7 +53,9 @@ def _without_value(connection: sqlite3.Connection, table: TablePlan) -> Iterator
         found = connection.execute(query).fetchall()
         if found:
             message = f"{len(found)} values of {column} of {table.table} have no spelling in the migration"
-            yield "error", "unmapped", message, "add them to its Mapped, or answer with an option", len(found)
+            option = table.option(column)
+            way_out = "add them to its Mapped" + f", or answer with {option}" * bool(option)
+            yield "error", "unmapped", message, way_out, len(found)
     for column, query in table.missing:
         count = connection.execute(query).fetchone()[0]
         if count:

@@ -12,7 +12,7 @@ from pathlib import Path
 from migrator.backup import BACKUP_NAME, MANIFEST_NAME
 from migrator.backups.listing import PARTIAL_SUFFIX, Manifest, StoredBackup, folders_of, parse_manifest, parse_name
 from migrator.backups.store import CopyError, Store, open_store, shown, telling
-from migrator.commands import command
+from migrator.commands import command, own_command
 from migrator.errors import MigratorError, RefusedError
 from migrator.files import create_private, make_directory, remove_tree, sha256_of, sync_directory, sync_file
 from migrator.findings import Finding
@@ -33,7 +33,7 @@ def copy_off_machine(directory: Path, database: Path, url: str) -> Copied:
     try:
         upload(directory, url)
     except MigratorError as error:
-        again = command("python", "-m", "flows.backups", "--database", database, "--copy-to", url)
+        again = own_command("flows.backups", "--database", database, "--copy-to", url)
         return Copied((Finding("copy_failed", f"{error.fault}; to copy it again: {again}"),))
     return Copied()
 

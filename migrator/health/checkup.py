@@ -13,7 +13,7 @@ from pathlib import Path
 from migrator.application import Application
 from migrator.backup import MAX_LOCK_MS
 from migrator.check.under_way import Run, run_on
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.connect import LOCK_TIMEOUT_S, count_rows, is_damage, is_passing, opened
 from migrator.errors import MigratorError, RefusedError
 from migrator.findings import Finding
@@ -140,7 +140,7 @@ def _unreadable(database: Path, error: sqlite3.Error, timeout_s: float) -> Fault
         return Fault(
             "hot_journal",
             f"{database} has a hot journal: a writer died in a transaction; the next program that opens it for writing "
-            f"rolls it back, {command('python', '-m', 'flows.migrate', '--database', database)} for one",
+            f"rolls it back, {own_command('flows.migrate', '--database', database)} for one",
         )
     if is_damage(error):
         return Fault("damaged", f"{database} is damaged, or no SQLite database ({error}); {_REPAIR}")
@@ -162,7 +162,7 @@ def _about_runs(database: Path, runs: set[Run], own: Mapping[str, str]) -> Itera
     if Run.UNDER_WAY in runs:
         yield Finding("run_under_way", "a migration or a restore is at work on the database")
     elif Run.KILLED in runs:
-        ends = command("python", "-m", "flows.migrate", "--database", database)
+        ends = own_command("flows.migrate", "--database", database)
         yield Fault("killed_run", f"a run on {database} was killed, or could not end; {ends} ends what it began")
     elif own:
         yield Fault(

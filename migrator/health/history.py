@@ -24,6 +24,7 @@ from migrator.health.folders import alone
 from migrator.health.slowdown import Timed
 
 HISTORY_NAME = "health.db"
+NOT_KEPT = "history_failed"
 KEPT_CHECKS = 1000
 """Of each database: three years of daily checks, in about 3 MB."""
 _APPLICATION_ID, _LAYOUT = 0x4C4D4843, 1
@@ -144,7 +145,7 @@ def record(
 
 
 def _fault(what: str, folder: Path, error: Exception) -> Finding:
-    return Finding("history_failed", f"the history {folder / HISTORY_NAME} could not be {what}: {error}")
+    return Finding(NOT_KEPT, f"the history {folder / HISTORY_NAME} could not be {what}: {error}")
 
 
 def _set_aside_what_is_not_ours(folder: Path, timeout_s: float) -> tuple[Finding, ...]:

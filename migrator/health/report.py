@@ -14,6 +14,7 @@ from migrator.health.history import Check
 from migrator.health.tool_health import ToolHealth
 from migrator.page import render
 from migrator.performance import BUDGET_MS
+from migrator.sizes import size_text
 
 HTML_NAME, JSON_NAME = "health.html", "health.json"
 MARK = '<meta name="generator" content="flows.verify">'
@@ -25,17 +26,26 @@ _LINES = 8
 
 @dataclass(frozen=True)
 class HealthReport:
-    """`checks` is the history, the latest check last, this one included where it could be recorded or not."""
+    """`checks` is the history, the latest check last, this one included where it could be recorded or not; `kept` is
+    how many of them the history holds (None: nobody looked)."""
 
     health: Health
     checks: tuple[Check, ...]
     history: Path
     html: Path | None = None
+    kept: int | None = None
 
     @property
     def exit_code(self) -> int:
         """0 healthy, 1 not."""
         return 0 if self.health.healthy else 1
+
+    @property
+    def kept_text(self) -> str | None:
+        """How many checks the history holds, for people."""
+        if self.kept is None:
+            return None
+        return f"{self.kept or 'no'} {'check' if self.kept < 2 else 'checks'} in the history"
 
     def as_json(self) -> dict[str, object]:
         """The stable form; scripts rely on its keys."""
@@ -52,7 +62,7 @@ class HealthReport:
             "tools": [_tool_row(tool) for tool in health.tools],
             "faults": [asdict(f) for f in health.faults],
             "findings": [asdict(f) for f in health.findings],
-            "history": {"path": str(self.history), "checks": len(self.checks)},
+            "history": {"path": str(self.history), "checks": self.kept or 0},
             "report": None if self.html is None else str(self.html),
         }
 
@@ -68,6 +78,7 @@ class HealthReport:
             "health/report.html",
             health=self.health,
             checks=self.checks,
+            kept_text=self.kept_text,
             mark=MARK,
             budget_ms=BUDGET_MS,
             tools=[(tool, sparkline(_p95s(self.checks, tool.name))) for tool in self.health.tools],
@@ -101,14 +112,6 @@ class HealthReport:
 def json_path(html: Path) -> Path:
     """Where the JSON form of the report `html` lies."""
     return html.with_suffix(".json")
-
-
-def size_text(size_bytes: float) -> str:
-    """A size for people, in the units of disks."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes:.0f} bytes"
 
 
 def _p95s(checks: Sequence[Check], tool: str) -> list[float | None]:

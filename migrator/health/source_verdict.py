@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrator.application import Application
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.ddl import folded
 from migrator.errors import RefusedError
 from migrator.findings import Finding
@@ -40,7 +40,7 @@ def judge_source(folder: Path, schema: Schema, application: Application, version
         names = ", ".join(sorted(unmade))
         yield Finding("source_not_compared", f"no CREATE TABLE of {names} can be read in {folder}")
     for each, what in recreated(settled, schema, migrated):
-        shows = command("python", "-m", "flows.check", "--write-schema", folder / each.place.file)
+        shows = own_command("flows.check", "--write-schema", folder / each.place.file)
         more = f" and {len(what) - 1} more" if len(what) > 1 else ""
         yield Fault(
             "old_schema",

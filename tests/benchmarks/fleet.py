@@ -46,7 +46,7 @@ def measured(folder, count, parallel):
     assert (told["outcome"], len(migrated)) == ("migrated", count)
     return {
         "databases": count,
-        "KB each": size // 1000,
+        "kB each": size // 1000,
         "at a time": parallel,
         "seconds": round(told["seconds"], 1),
         "a minute": round(told["per_minute"]),

@@ -549,7 +549,7 @@ class Header:
 
 HEADERS = {
     "a page size of no power of two": Header(16, struct.pack(">H", 4097)),
-    "pages of 64 kB": Header(16, struct.pack(">H", 1)),
+    "pages of 64 KiB": Header(16, struct.pack(">H", 1)),
     "pages without room": Header(20, b"\xff"),
     "more pages than there are bytes": Header(28, struct.pack(">I", 0xFFFFFFFE)),
     "no pages": Header(28, struct.pack(">I", 0)),

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from migrator.tool_server.json_rpc import _JsonRpcSession
+from migrator.tool_server.json_rpc import _JsonRpcSession, json_rpc_session
 from migrator.tool_server.server import ToolServer, started
 from migrator.tool_server.session import LONGEST_ANSWER_BYTES, AnswerError, ListedTool, LostServerError
 from tests.children import PATIENCE_S
@@ -89,6 +89,18 @@ def drip(handler):
     handler.end_headers()
     while not OVER.wait(0.05):
         handler.wfile.write(b" ")
+
+
+def test_what_listens_where_the_server_should_and_is_another_program_is_asked_nothing():
+    with session(answering({"id": 1, "result": []})) as (server, asked):
+        other = ToolServer(("sleep", "1000"), server._url.removesuffix("/jsonrpc"))
+        with (
+            started(other, {}) as running,
+            pytest.raises(LostServerError, match=f"what listens at {other.url} is not the server that was started"),
+            json_rpc_session(other, running, PATIENCE_S, PATIENCE_S) as wrong,
+        ):
+            wrong.tools()
+    assert asked == []
 
 
 def test_an_answer_that_drips_is_given_up_at_the_deadline():

@@ -19,7 +19,9 @@ import pytest
 from migrator.ltmc import LTMC, tool_calls
 from migrator.ltmc.tool_calls import SERVER_TOOLS
 from migrator.tool_server import side as server_side
+from migrator.tool_server.mcp_stdio import mcp_session
 from migrator.tool_server.server import ToolServer, started
+from migrator.tool_server.session import AnswerError
 from migrator.tool_server.side import Deadlines
 from migrator.tool_server.validation import ServerValidation, validate_tool_server
 from migrator.tool_server.watch import OtherDatabaseError
@@ -298,6 +300,8 @@ def test_an_unknown_tool_that_is_gone_after_fails_the_run(scratch, mark):
         ("forget_todos", "skipped", "failed", "the server does not list it"),
     ]
     assert "tool count_todos of the tool server worked before and fails" in str(found.failure)
+    # What never was called is missed by nobody.
+    assert "more tools fail" not in str(found.failure)
 
 
 def test_a_kept_write_lock_fails_the_tool_that_keeps_it_and_those_after_it(scratch, mark):
@@ -524,6 +528,49 @@ def test_of_lines_in_a_row_that_differ_in_digits_alone_the_last_is_told():
     with started(ToolServer(("sh", "-c", f"printf '%s\\n' {said} >&2")), {"PATH": "/usr/bin:/bin"}) as running:
         assert running.ended(PATIENCE_S) == "ended with code 0"
         assert running.last_lines == ("starts", "request 10 took 2 ms", "no model", "request 11 took 0 ms")
+
+
+def test_of_a_line_whose_beginning_is_gone_nothing_is_told():
+    code = "import sys; print('told', 'x' * 9000, 'the end of a row', file=sys.stderr); print('bye', file=sys.stderr)"
+    with started(ToolServer((sys.executable, "-c", code)), {"PATH": "/usr/bin:/bin"}) as running:
+        assert running.ended(PATIENCE_S) == "ended with code 0"
+        assert running.last_lines == ("bye",)
+
+
+MANY_PAGES = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    version = asked.get("params", {}).get("protocolVersion")
+    page = int((asked.get("params") or {}).get("cursor") or 0) + 1
+    if asked["method"] == "initialize":
+        told = {"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "pages", "version": "1"}}
+    elif asked["method"] == "tools/list":
+        told = {"tools": [{"name": f"tool_{page}", "inputSchema": {"type": "object"}}]}
+        told |= {"nextCursor": str(page)} if page < int(sys.argv[1]) else {}
+    else:
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": told}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("pages", [100, 101])
+def test_tools_are_listed_on_many_pages_but_not_without_an_end(pages):
+    server = ToolServer((sys.executable, "-c", MANY_PAGES, str(pages)))
+    with started(server, {"PATH": "/usr/bin:/bin"}) as running, mcp_session(running, PATIENCE_S, PATIENCE_S) as session:
+        if pages == 100:
+            assert [tool.name for tool in session.tools()] == [f"tool_{n}" for n in range(1, 101)]
+        else:
+            with pytest.raises(AnswerError, match="it lists its tools on more than 100 pages"):
+                session.tools()
+
+
+def test_calls_that_take_too_long_together_are_not_made_any_more(scratch, mark):
+    found = validated(scratch, over_http("", mark), Deadlines(start_s=30.0, call_s=20.0, all_s=0.0))
+    called = [name for name, _, now in ROWS if now == "passed"]
+    assert reasons(found).items() >= dict.fromkeys(called, "not called: all calls together took too long").items()
+    assert [(row.before, row.after) for row in found.rows if row.name in called] == [("failed", "failed")] * len(called)
+    assert found.failure is not None
 
 
 def test_the_server_has_the_journal_mode_of_live(tmp_path, mark):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.fleet import child as fleet_child
+from flows.fleet import here as fleet_here
 from flows.request import MigrationRequest
 from migrator import promotion, restoration
 from migrator.connect import opened
@@ -66,6 +67,11 @@ def _hang_deaf() -> NoReturn:
         threading.Event().wait()
 
 
+def _hang() -> NoReturn:
+    while True:
+        threading.Event().wait(0.05)
+
+
 def _execute_for_ever() -> NoReturn:
     with tempfile.NamedTemporaryFile() as file, opened(Path(file.name)) as connection:
         connection.execute(ENDLESS).fetchone()
@@ -74,15 +80,24 @@ def _execute_for_ever() -> NoReturn:
 
 def waits_at_promotion(request: str, *arguments: Any) -> None:
     """The run of 02.db writes its process id to 02.db.waits and waits there until it is told to end."""
+    _waits(request, _hang, *arguments)
+
+
+def deaf_at_promotion(request: str, *arguments: Any) -> None:
+    """As `waits_at_promotion`, but it does not hear that it is told to end, and has little time for it."""
+    fleet_here.GRACE_S = 0.3
+    _waits(request, _hang_deaf, *arguments)
+
+
+def _waits(request: str, wait: Callable[[], NoReturn], *arguments: Any) -> None:
     database = MigrationRequest.model_validate_json(request).database
     if database.name == "02.db":
 
-        def wait() -> NoReturn:
+        def noted() -> NoReturn:
             write_private(database.with_name("02.db.waits"), str(os.getpid()))
-            while True:
-                threading.Event().wait(0.05)
+            wait()
 
-        _at_promotion(before=wait)
+        _at_promotion(before=noted)
     fleet_child.migrate_one(request, *arguments)
 
 
@@ -103,7 +118,6 @@ def slow_to_restore(request: str, *arguments: Any) -> None:
 
 def main() -> int:
     """`python -m tests.pipeline.fleet_children CHILD ARGUMENTS`: flows.fleet with one of these children."""
-    from flows.fleet import here as fleet_here
     from flows.fleet.command_line import main as fleet_main
 
     # A shell that started the tests in the background has it ignored.

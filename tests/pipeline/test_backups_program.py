@@ -95,7 +95,7 @@ def test_the_list_for_people_fits_a_terminal(demo: Path, backup: Path, folder: P
     size = f"{sum(map(len, files(folder).values())) / 1e6:.1f} MB"
     assert lines[0] == f"{folder}: 6, {size}"
     assert lines[1] == "name                       from         rows      size  checked   what"
-    one = f"{sum(map(len, files(backup.parent).values())) / 1000:.1f} KB"
+    one = f"{sum(map(len, files(backup.parent).values())) / 1000:.1f} kB"
     assert lines[2] == f"{backup.parent.name}  0000          367  {one:>8}  -         before {NEWEST:04d}"
     assert lines[3].startswith(f"{DAYS[0]}-00000000  -               -  ") and lines[3].endswith(
         "  -         unfinished"
@@ -196,8 +196,8 @@ def test_what_no_run_made_and_what_is_of_another_database_is_never_touched(
     ("arguments", "said"),
     [
         ([], "nothing says what to keep; give --keep-last, --keep-daily, --keep-weekly or --max-bytes"),
-        (["--keep-last", "-1"], "--keep-last: Input should be greater than or equal to 0"),
-        (["--keep-last", "1", "--max-bytes", "lots"], "--max-bytes: could not parse value and unit"),
+        (["--keep-last", "-1"], "--keep-last: -1 is less than 0"),
+        (["--keep-last", "1", "--max-bytes", "lots"], "--max-bytes: 'lots' is no size such as 20GB"),
         (["--copy-to", "/mnt/nas"], "--copy-to: this is no URL such as s3://bucket/folder or file:///folder"),
     ],
 )

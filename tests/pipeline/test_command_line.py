@@ -131,15 +131,15 @@ def test_a_refusal_is_exit_code_2_and_names_the_way_out(demo: Path) -> None:
     ("arguments", "message"),
     [
         (["--no-such-option"], "unrecognized arguments: --no-such-option"),
-        (["--to", "last"], "--to: "),
-        (["--to", "-1"], "--to: "),
-        (["--max-lock-ms", "0"], "--max-lock-ms: "),
+        (["--to", "last"], "--to: 'last' is no whole number; see python -m flows.migrate --help"),
+        (["--to", "-1"], "--to: -1 is less than 0"),
+        (["--max-lock-ms", "0"], "--max-lock-ms: 0 is not more than 0"),
         (["--map-result", "meh"], "--map-result: 'meh' is not VALUE=pass"),
         (["--map-result", "pass"], "--map-result: 'pass' is not VALUE=pass"),
         (["--map-result", "meh=maybe"], "--map-result: 'meh=maybe' is not VALUE=pass"),
         (["--backup-dir", NO_TEXT], r"--backup-dir: b'no\xfftext' is not UTF-8"),
         (["--report", NO_TEXT], r"--report: b'no\xfftext' is not UTF-8"),
-        (["--demo", "many"], "argument --demo: invalid _rows value: 'many'"),
+        (["--demo", "many"], "argument --demo: 'many' is no whole number"),
         (["--dat", "x.db"], "unrecognized arguments: --dat x.db"),
     ],
 )
@@ -335,3 +335,23 @@ def test_a_dry_run_of_the_way_back_says_what_would_be_put_aside(demo: Path) -> N
     assert (code, finding["message"], finding["count"], stored(demo)) == (
         0, "rows of TeamMembers, which the schema to be does not have; TeamMembers_ahead keeps them", 1, before,
     )  # fmt: skip
+
+
+def test_a_database_that_is_up_to_date_by_its_ledger_alone_is_told_so(demo: Path) -> None:
+    migrate(demo)
+    code, report = migrate(demo)
+    assert (code, report["outcome"], report["findings"]) == (0, "up_to_date", [])
+    with closing(sqlite3.connect(demo)) as connection:
+        connection.execute("DROP INDEX idx_codepatterns_result")
+        connection.execute("ALTER TABLE Todos ADD COLUMN mine")
+    before = demo.read_bytes()
+    for options in ([], ["--dry-run"]):
+        code, report = migrate(demo, *options)
+        assert (code, report["outcome"]) == (0, "up_to_date")
+        (found,) = report["findings"]
+        assert (found["code"], found["count"]) == ("drift", 2)
+        assert found["message"] == (
+            "not as it should be: column mine of Todos, index idx_codepatterns_result of CodePatterns; python -m "
+            f"flows.check --database {demo} says what it should be"
+        )
+    assert demo.read_bytes() == before

@@ -239,3 +239,24 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     assert fault in stderr
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "stderr" not in path.name}
     assert after == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_home_that_cannot_be_written_refuses_before_anything_is_made(tmp_path: Path, resume: bool) -> None:
+    demos(tmp_path / "fleet", 2)
+    (tmp_path / "file").touch()
+    if resume:
+        (tmp_path / "fleet.jsonl").touch()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    asked = ["--resume"] if resume else ["--glob", "fleet/*.db"]
+    home = {"PREFECT_API_URL": None, "PREFECT_HOME": None, "HOME": str(tmp_path / "file")}
+    code, stdout, _ = output_of("flows.fleet", tmp_path, *asked, "--json", **home)
+    assert (code, json.loads(stdout)["outcome"]) == (2, "refused")
+    assert json.loads(stdout)["error"] == (
+        f"{tmp_path}/file/.prefect cannot be written (Not a directory), and a run keeps its records there; nothing was "
+        "changed; set PREFECT_HOME to a folder that this user may write"
+    )
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "stderr" not in path.name}
+    assert after == before
+    code, stdout, _ = output_of("flows.fleet", tmp_path, "--glob", "fleet/*.db", "--dry-run", "--json", **home)
+    assert (code, json.loads(stdout)["outcome"]) == (0, "planned")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,11 +31,13 @@ pytestmark = pytest.mark.usefixtures("server")
 
 
 @contextlib.contextmanager
-def waiting_in_the_middle(paths: list[Path], tmp_path: Path) -> Iterator[tuple[Program, int]]:
+def waiting_in_the_middle(
+    paths: list[Path], tmp_path: Path, child: str = "waits_at_promotion"
+) -> Iterator[tuple[Program, int]]:
     """A fleet of which 00.db and 01.db are finished and 02.db waits at its promotion, in the process with that id."""
     # By its full path, which is in the name of the flow run.
     asked = ["--databases", *map(str, paths), "--state", str(tmp_path / "fleet.jsonl"), "--parallel", "1", "--json"]
-    arguments = ["waits_at_promotion", *asked, "--max-lock-ms", str(PLENTY_MS)]
+    arguments = [child, *asked, "--max-lock-ms", str(PLENTY_MS)]
     with started(arguments, tmp_path, "tests.pipeline.fleet_children") as program:
         note = paths[2].with_name("02.db.waits")
 
@@ -74,6 +77,22 @@ def test_a_resume_after_the_kill_of_a_fleet_does_what_is_left_and_nothing_twice(
     assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02", "03"), "migrated"))
     after = finished_run_ids(state)
     assert {name: after[name] for name in finished} == finished
+    assert all(map(is_migrated, paths))
+
+
+def test_a_child_that_hears_no_signal_does_not_outlive_a_killed_fleet_for_long(tmp_path: Path) -> None:
+    paths, state = demos(tmp_path / "fleet", 4), tmp_path / "fleet.jsonl"
+    before = content(paths[2])
+    with waiting_in_the_middle(paths, tmp_path, "deaf_at_promotion") as (program, child):
+        program.send(signal.SIGKILL)
+        try:
+            assert ends_within(child, PATIENCE_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+    assert content(paths[2]) == before
+    told = fleet.fn(FleetRequest(state=state, resume=True))
+    assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02", "03"), "migrated"))
     assert all(map(is_migrated, paths))
 
 

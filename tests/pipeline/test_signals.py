@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.recording import WAITS
 from tests.pipeline.programs import ends_within, stopping
 from tests.pipeline.runs import COLUMNS_AFTER, beside, columns, content, flow_runs_of, recorded
 
@@ -109,6 +110,20 @@ def test_a_signal_after_the_commit_lets_the_migration_stand(demo: Path, moment: 
     assert "disturbed" in [finding["code"] for finding in report["findings"]]
     assert columns(demo) == COLUMNS_AFTER
     assert names_and_states(demo, "restore") == []
+
+
+def test_a_signal_as_prefect_begins_the_check_of_what_was_promoted_is_not_waited_for_for_long(demo: Path) -> None:
+    moment = "after prefect.task_engine:_create_task_run_locally#62"
+    with stopping(moment, demo) as program:
+        program.reaches(moment)
+        program.send(signal.SIGINT)
+        # Prefect has no state of that task, and 30 s are too long to wait for it.
+        assert ends_within(program.child.pid, 20)
+        code, report = program.ends()
+    assert (code, report["outcome"], report["error"]) == (0, "migrated", None), program.stderr
+    assert "disturbed" in [finding["code"] for finding in report["findings"]]
+    assert program.stderr.count(WAITS) == 1
+    assert columns(demo) == COLUMNS_AFTER
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])

@@ -353,6 +353,23 @@ def test_people_read_it_in_eighty_columns(live: Path) -> None:
     assert lines[0].split() == ["tool", "p50", "ms", "p95", "ms", "cpu", "ms", "usual", "limit"]
 
 
+def test_a_check_that_is_kept_nowhere_is_not_counted(tmp_path: Path) -> None:
+    code, stdout, _ = output_of("flows.verify", tmp_path, "--database", "none.db")
+    assert code == 1 and " s; no check in the history\nfault         no database at " in stdout
+    code, found = verified(tmp_path / "none.db")
+    assert (code, found["history"]["checks"]) == (1, 0)
+    assert not backups_of(tmp_path / "none.db").exists()
+
+
+def test_a_check_that_cannot_be_kept_beside_others_is_not_counted(live: Path) -> None:
+    verified(live)
+    with closing(sqlite3.connect(backups_of(live) / "health.db")) as history:
+        history.execute("CREATE TRIGGER full BEFORE INSERT ON checks BEGIN SELECT raise(ABORT, 'full'); END")
+    code, stdout, _ = output_of("flows.verify", live.parent, "--database", str(live))
+    assert code == 0 and " s; 1 check in the history\n" in stdout and "health.db could not be written: full" in stdout
+    assert "1 check in the history" in (backups_of(live) / "health.html").read_text()
+
+
 def test_people_read_what_is_wrong(demo: Path) -> None:
     code, stdout, _ = output_of("flows.verify", demo.parent, "--database", str(demo))
     assert code == 1 and stdout.startswith(f"{demo}: NOT HEALTHY\n")

@@ -9,9 +9,10 @@ from migrator.backup import back_up
 from migrator.connect import opened
 from migrator.errors import RefusedError
 from migrator.inspection import foreign_key_violations, inspect, integrity_faults
+from migrator.migration import Mapped
 from migrator.preflight import preflight
 from tests.children import holding
-from tests.notes import NOTES, make_notes
+from tests.notes import NOTES, change, make_notes, migration, notes_application
 from tests.runs import backed_up, rows, run_sql
 
 
@@ -53,6 +54,23 @@ def test_rows_that_break_a_constraint_of_another_table_are_no_damage(database):
     with opened(database) as connection:
         assert integrity_faults(connection) == []
     assert inspect(back_up(preflight(database, NOTES))).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("option", "way_out"),
+    [
+        ("map_result", "say what each becomes, e.g. --map-result 'grim'=...; null drops it"),
+        ("", "change them in the database, or give them a spelling in the migration"),
+    ],
+)
+def test_an_option_is_offered_for_unmapped_values_only_where_the_migration_names_one(database, option, way_out):
+    run_sql(database, "UPDATE notes SET mood = 'grim' WHERE id = 2")
+    moods = Mapped("lower(mood)", {"good": ("good", "happy"), "bad": ("bad", "sad")}, option)
+    notes = notes_application(migration(change(values={"mood": moods})))
+    with pytest.raises(RefusedError) as raised:
+        inspect(back_up(preflight(database, notes)))
+    assert raised.value.fault == ("column mood of notes holds 1 values that the migration does not map: 'grim' (1 row)")
+    assert raised.value.way_out == way_out
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,15 @@ def _linted(now, desired, rows=ROWS, renames=None, **limits):
 
 
 def _said(connection, made, **limits):
+    return [(each.severity, each.code, each.message, each.count) for each in _found(connection, made, **limits)]
+
+
+def _found(connection, made, **limits):
     state = state_of(connection, [made])
     plan = make_plan([made], state, {made.version: Answers()})
     found = lint(connection, plan, state, **limits)
     assert all(each.way_out for each in found)
-    return [(each.severity, each.code, each.message, each.count) for each in found]
+    return found
 
 
 def _table(listed, suffix=""):
@@ -169,13 +173,16 @@ def test_what_held_before_and_keeps_its_values_is_not_read_again():
 
 
 def test_a_value_without_a_spelling_is_counted():
-    change = Change(
-        "t", T, T.replace("a TEXT", "a TEXT CHECK (a > '')"), values={"a": Mapped("lower(a)", {"1": ("1",)})}
-    )
-    with closing(database(T, *ROWS)) as connection:
-        assert _said(connection, migration(change))[0] == (
-            "error", "unmapped", "1 values of a of t have no spelling in the migration", 1
-        )  # fmt: skip
+    for option, way_out in {
+        "": "add them to its Mapped",
+        "map_a": "add them to its Mapped, or answer with --map-a",
+    }.items():
+        values = {"a": Mapped("lower(a)", {"1": ("1",)}, option)}
+        change = Change("t", T, T.replace("a TEXT", "a TEXT CHECK (a > '')"), values=values)
+        with closing(database(T, *ROWS)) as connection:
+            found = _found(connection, migration(change))[0]
+        assert (found.severity, found.code, found.count) == ("error", "unmapped", 1)
+        assert (found.message, found.way_out) == ("1 values of a of t have no spelling in the migration", way_out)
 
 
 P = "CREATE TABLE p (id INTEGER PRIMARY KEY, code TEXT, UNIQUE (code))"

@@ -7,9 +7,10 @@ from itertools import chain
 
 import pytest
 
+from flows.request import MigrationRequest
 from migrator.ddl import quote
 from migrator.ltmc import LTMC
-from migrator.migration import Migration, Switch
+from migrator.migration import Mapped, Migration, Switch
 from migrator.plan import State
 from migrator.planning import make_plan
 from migrator.schema import read_schema
@@ -147,3 +148,11 @@ def test_all_of_them_up_in_one_go_and_down_in_one_go():
         assert everything(connection) == in_steps
         promote(connection, plan_for(connection, LTMC.migrations, reverse=True))
         assert everything(connection) == before
+
+
+@EACH
+def test_the_options_that_a_migration_names_are_options_of_the_command_line(declared):
+    values = (value for change in declared.changes for value in change.values.values())
+    named = {value.option for value in values if isinstance(value, Mapped | Switch)} - {""}
+    assert named <= MigrationRequest.model_fields.keys()
+    assert named or declared.version != 1

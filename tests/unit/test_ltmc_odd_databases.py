@@ -1,9 +1,14 @@
 """Databases of the application in which an operator has added sound rules: the whole way forth and back."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
-from migrator.errors import ValidationError
+from migrator.errors import RefusedError, ValidationError
 from migrator.ltmc import LTMC
+from migrator.ltmc.probes.tables import create_tables
+from migrator.preflight import preflight
 from migrator.tools import check_constraints, copy_for_tools
 from tests.runs import columns, is_sound, migrate, rehearsed, rows, run_sql
 
@@ -78,3 +83,26 @@ def test_a_vector_id_that_replaces_its_like_breaks_the_promise_with_the_way_out(
     )
     with pytest.raises(ValidationError, match=message):
         check_constraints(copy_for_tools(rehearsed(path, LTMC)))
+
+
+def test_a_table_of_messages_from_before_their_tools_were_noted_is_refused_before_a_file_is_made(tmp_path):
+    path = made(tmp_path / "ltmc.db", "ALTER TABLE ChatHistory DROP COLUMN source_tool")
+    with pytest.raises(RefusedError) as raised:
+        preflight(path, LTMC)
+    assert raised.value.fault == (
+        "migration 0005_swapped_messages of ChatHistory reads column source_tool, which is not there"
+    )
+    assert raised.value.way_out == (
+        "start the application once, so that it adds what its tables lack, or stop before it with --to 0004"
+    )
+    assert [found.name for found in tmp_path.iterdir()] == ["ltmc.db"]
+
+
+def test_what_the_refusal_offers_leads_to_the_newest_version(tmp_path):
+    path = made(tmp_path / "ltmc.db", "ALTER TABLE ChatHistory DROP COLUMN source_tool")
+    migrate(path, LTMC, to_version=4)
+    with closing(sqlite3.connect(path)) as connection:
+        create_tables(connection)
+        connection.commit()
+    migrate(path, LTMC)
+    assert rows(path, "SELECT max(name) FROM _sqlite_migrations") == [("0005_swapped_messages",)]

@@ -82,6 +82,7 @@ def checksum(change: Change) -> str:
         {"values": {key: CHANGE.values[key] for key in "cba"}},
         {"values": CHANGE.values | {"c": "a  ||  'X' -- comment"}},
         {"values": CHANGE.values | {"a": Mapped("LOWER( a )", CHANGE.values["a"].spellings)}},
+        {"values": CHANGE.values | {"a": Mapped("lower(a)", CHANGE.values["a"].spellings, option="map_a")}},
         {"where": "a<>'x'"},
         {"indexes": ("create index I on T(a)",)},
         {"behaviours": ()},

@@ -3,7 +3,7 @@
 import pytest
 
 from migrator.errors import RefusedError
-from migrator.migration import Change
+from migrator.migration import Back, Change
 from migrator.schema import read_schema
 from tests.unit.made_up import MADE_UP, made_up
 from tests.unit.migrating import (
@@ -83,6 +83,51 @@ def test_a_repair_may_spell_a_column_in_another_case_and_names_none_that_is_not_
     assert connection.execute("SELECT said FROM chat WHERE id IN (1, 2)").fetchall() == [("user",), ("HI",)]
     with pytest.raises(RefusedError, match="table chat has no column 'sayd'"):
         plan_for(made_up(), [migration(Change("chat", values={"sayd": "upper(said)"}))])
+
+
+T = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)"
+READS = {
+    "in its condition": ({"where": "b IS NULL"}, "b"),
+    "in a value": ({"values": {"a": "upper(b)"}}, "b"),
+    "of another table": ({"values": {"a": "(SELECT max(b) FROM u)"}}, "b"),
+    "of a view": ({"values": {"a": "(SELECT max(c) FROM v)"}}, "c"),
+    "a column that is there": ({"where": "a IS NULL"}, None),
+    "one that another table has": ({"values": {"a": "(SELECT max(c) FROM u)"}}, None),
+    "one of a view": ({"values": {"a": "(SELECT max(d) FROM v)"}}, None),
+    "through what only the application has": ({"values": {"a": "ours(a)"}}, None),
+}
+
+
+@pytest.mark.parametrize(("fields", "lacking"), READS.values(), ids=READS)
+def test_a_column_that_a_migration_reads_and_nobody_has_is_refused_with_a_way_out(fields, lacking):
+    connection = database(T, "CREATE TABLE u (c)", "CREATE VIEW v AS SELECT c AS d FROM u")
+    change = migration(Change("t", **{"values": {"a": "lower(a)"}} | fields), version=3)
+    if lacking is None:
+        assert len(plan_for(connection, [change]).tables) == 1
+        return
+    with pytest.raises(RefusedError) as raised:
+        plan_for(connection, [change])
+    assert raised.value.fault == f"migration 0003_made_up of t reads column {lacking}, which is not there"
+    assert raised.value.way_out == (
+        "start the application once, so that it adds what its tables lack, or stop before it with --to 0002"
+    )
+
+
+def test_a_column_that_an_earlier_migration_of_the_run_adds_may_be_read():
+    added = migration(Change("t", T, T.replace("a TEXT", "a TEXT, b TEXT")), version=1)
+    reading = migration(Change("t", values={"a": "coalesce(b, a)"}), version=2)
+    assert len(plan_for(database(T), [added, reading]).tables) == 2
+
+
+def test_a_column_that_only_the_way_back_reads_is_missed_on_either_way():
+    renamed = Change("t", T, T.replace("a TEXT", "b TEXT"), values={"b": "a"}, back={"a": Back("b", "b || c")})
+    for kept in ((), ("CREATE TABLE t_legacy (id INTEGER, a, PRIMARY KEY (id))",)):
+        connection = database(T.replace("a TEXT", "b TEXT"), *kept)
+        with pytest.raises(RefusedError, match=r"reads column c, which is not there; start the .* lack$"):
+            plan_for(connection, [migration(renamed)], reverse=True)
+    # The way forth asks what the way back would make of the rows.
+    with pytest.raises(RefusedError, match=r"reads column c, which is not there; .* with --to 0000$"):
+        plan_for(database(T), [migration(renamed)])
 
 
 def test_a_new_table_with_rows_waits_and_comes_back_whole():

@@ -322,7 +322,7 @@ def test_values_without_an_answer_are_named_with_their_counts(database):
     run_sql(database, "UPDATE notes SET mood = 'odd' WHERE id < 4", "UPDATE notes SET mood = x'ff' WHERE id = 5")
     run_sql(database, "UPDATE notes SET mood = CAST(x'fe61' AS TEXT) WHERE id = 6")
     error = refused(database, "column mood of notes holds 3 values that the migration does not map")
-    for shown in ("'odd' (3 rows)", "b'\\xff' (1 row)", "'\\\\xfea' (1 row)", "--map-mood"):
+    for shown in ("'odd' (3 rows)", "b'\\xff' (1 row)", "'\\\\xfea' (1 row)"):
         assert shown in str(error)
 
 

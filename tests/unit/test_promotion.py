@@ -97,6 +97,29 @@ def test_a_schema_that_changed_since_the_backup_stops_the_promotion(database, wh
     stops(database, candidate, r"(the application .*|named like this tool's own.*); live was left as it is")
 
 
+@pytest.mark.parametrize(
+    ("made", "way_out"),
+    {
+        ("CREATE TABLE _mig_mine (x)",): "rename or drop them, then start again",
+        (
+            "CREATE TABLE _mig_mine (x)",
+            "CREATE TRIGGER _mig_more AFTER DELETE ON tags BEGIN DELETE FROM _mig_mine; END",
+        ): "drop the triggers first, then the tables, in one transaction: a trigger without its table makes every "
+        "write fail, then start again",
+    }.items(),
+)
+def test_objects_named_like_ours_are_told_to_have_come_during_the_run(database, made, way_out):
+    candidate = rehearsed(database)
+    run_sql(database, *made)
+    with pytest.raises(PromotionError) as raised:
+        promote(candidate, PLENTY_MS)
+    names = ", ".join(("_mig_mine", "_mig_more")[: len(made)])
+    assert raised.value.fault == (
+        f"since this run began somebody made objects named like this tool's own: {names}; live was left as it is"
+    )
+    assert raised.value.way_out == way_out
+
+
 def test_an_unrelated_table_made_since_is_a_finding(database):
     candidate = rehearsed(database)
     run_sql(database, "CREATE TABLE mine (x)", "INSERT INTO mine VALUES (1)")

@@ -9,7 +9,7 @@ from migrator.connect import opened
 from migrator.ddl import quote
 from migrator.errors import PromotionError
 from migrator.migration import Change
-from migrator.removal import remove_own
+from migrator.removal import free_pages, remove_own
 from tests.unit.going_online import Steady, application_of, applied, made, online, twin_of, whole
 from tests.unit.migrating import migration
 
@@ -223,3 +223,23 @@ def test_what_a_stopped_promotion_of_an_odd_name_left_goes(folder, name):
 @pytest.mark.parametrize("name", ["log", "old", "a.log", "a.old", "after insert"])
 def test_what_a_stopped_promotion_of_a_name_like_ours_left_goes(folder, name):
     assert check_odd_name(folder, name) == []
+
+
+@pytest.mark.parametrize(
+    ("kept_bytes", "freed_bytes", "tells"),
+    [
+        (100_000, 1_100_000, True),
+        (100_000, 950_000, False),
+        (8_000_000, 1_100_000, True),
+        (12_000_000, 1_100_000, False),
+        (12_000_000, 0, False),
+    ],
+)
+def test_free_pages_are_told_of_above_a_megabyte_and_a_tenth_of_the_file(tmp_path, kept_bytes, freed_bytes, tells):
+    path = made(tmp_path / "live.db", "CREATE TABLE kept (x)", "CREATE TABLE freed (x)")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO kept VALUES (zeroblob(?))", (kept_bytes,))
+        connection.execute("INSERT INTO freed VALUES (zeroblob(?))", (freed_bytes,))
+        connection.execute("DROP TABLE freed")
+    with opened(path, read_only=True) as connection:
+        assert [found.code for found in free_pages(connection)] == ["free_pages"] * tells

@@ -41,6 +41,20 @@ def test_before_the_promotion_nothing_changes_and_only_the_backup_stays(database
     assert sorted(os.listdir(live.directory)) == ["backup.db", "manifest.json"]
 
 
+def test_a_promotion_tells_how_much_of_the_file_it_leaves_free(database):
+    run_sql(database, "UPDATE notes SET body = hex(zeroblob(10000))")
+    found = restoration.finish_promoted(live_of(promoted(database)))
+    free, pages = (rows(database, f"PRAGMA {count}")[0][0] for count in ("freelist_count", "page_count"))
+    assert free > pages / 3
+    assert [(f.code, f.text) for f in found] == [
+        (
+            "free_pages",
+            f"{free * 4096 / 1e6:.1f} MB of the file, {100 * free / pages:.0f}%, are free pages: SQLite fills them "
+            "before the file grows; VACUUM would give them back to the disk, and keep every writer waiting meanwhile",
+        )
+    ]
+
+
 def test_a_run_that_left_something_in_live_keeps_its_journal_for_the_next_start(database):
     live = live_of(promoted(database))
     run_sql(database, 'CREATE TABLE "_mig_notes.old" (x)')

@@ -372,6 +372,22 @@ def g(c, x):
     assert [n.place.line for n in check.not_checked] == []
 
 
+def test_a_beginning_of_a_statement_is_a_doubt_where_the_same_call_also_runs_a_whole_one(tmp_path):
+    source = """
+def f(c, more):
+    sql = "SELECT name FROM users WHERE"
+    if more:
+        sql += " id = 1"
+    c.execute(sql)
+def g(c):
+    c.execute("SELECT name FROM users WHERE")
+"""
+    check = checked(tmp_path, source, *TABLES)
+    why = "incomplete input; there are other ways to build it, so perhaps this one never happens"
+    assert [(n.place.line, n.why) for n in check.not_checked] == [(3, why)]
+    assert [(f.place.line, f.message) for f in check.findings] == [(8, "incomplete input")]
+
+
 def test_a_fault_points_to_the_name(tmp_path):
     source = "Q = 'SELECT name, ' 'größe, x ' \\\n    'FROM users '\nW = '''\n  WHERE nme = ?\n'''\nc.execute(Q + W)"
     found = {f.message: f for f in checked(tmp_path, source, *TABLES).findings}

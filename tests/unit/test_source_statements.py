@@ -523,3 +523,40 @@ def test_sql_in_small_letters_is_no_prose_where_somebody_asks_with_it(tmp_path):
     result = found(tmp_path, dedent(source))
     assert [(str(s), s.is_run) for s in result.statements] == [("select a from t", False), ("delete from {t}", False)]
     assert result.not_checked == ()
+
+
+def test_what_a_test_can_never_come_to_is_not_run_whatever_else_it_asks(tmp_path):
+    source = dedent("""
+        OLD = False
+        def f(c, x):
+            if OLD and x:
+                c.execute("SELECT a FROM old")
+            if not OLD or x:
+                c.execute("SELECT a FROM new")
+            else:
+                c.execute("SELECT b FROM old")
+    """)
+    assert texts(tmp_path, source) == ["SELECT a FROM new"]
+
+
+def test_what_stands_behind_a_loop_is_run_also_where_no_round_of_it_ends(tmp_path):
+    source = dedent("""
+        def f(c, rows):
+            for row in rows:
+                raise ValueError(row)
+            c.execute("SELECT a FROM t")
+        def g(c, more):
+            while more:
+                return
+            c.execute("SELECT b FROM t")
+    """)
+    assert texts(tmp_path, source) == ["SELECT a FROM t", "SELECT b FROM t"]
+
+
+def test_a_module_that_lies_in_two_folders_is_taken_from_neither(tmp_path):
+    files = {"app.py": "from config import T\ndef f(c): c.execute('SELECT a FROM ' + T)", "one/config.py": "T = 't'"}
+    assert [str(s) for s in find_statements(write(tmp_path, files)).statements] == ["SELECT a FROM t"]
+    write(tmp_path, {"two/config.py": "T = 'u'"})
+    assert [str(s) for s in find_statements(tmp_path).statements] == ["SELECT a FROM {T}"]
+    write(tmp_path, {"config.py": "T = 'v'"})
+    assert [str(s) for s in find_statements(tmp_path).statements] == ["SELECT a FROM v"]

@@ -82,6 +82,7 @@ MIGRATION = Migration(
                         "fail": ("fail", "error", "failed", "failure"),
                         "partial": ("partial",),
                     },
+                    option="map_result",
                 ),
                 "execution_time_ms": Switch("truncate_times", on=_ms(TRUNCATED), off=_ms(ROUNDED)),
                 "vector_id": Switch("null_duplicate_vector_ids", on=LOWEST_ID_ONLY),

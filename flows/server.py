@@ -34,6 +34,7 @@ T = TypeVar("T")
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 REFUSES_CREDENTIALS = "it refuses the credentials"
 PROBE_TIMEOUT_S = 0.5
+_SHARED_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 LOG_LIMIT_BYTES = 1_000_000
 _WAY_OUT = "set PREFECT_HOME to a folder that this user may write"
@@ -82,8 +83,8 @@ class Listening:
     warning: str | None = None
 
 
-def listening_server() -> Listening:
-    """The Prefect server to use, found in at most 0.5 s; raises as `prefect_home` does.
+def listening_server(patience_s: float = PROBE_TIMEOUT_S) -> Listening:
+    """The Prefect server to use, found in at most `patience_s`; raises as `prefect_home` does.
 
     Looks at PREFECT_API_URL, else the active profile, else where `make ui` says that its server is, else the default
     local address. A server is used only when it answers /health and accepts the configured credentials. Only a server
@@ -91,13 +92,13 @@ def listening_server() -> Listening:
     """
     named_url = _setting("PREFECT_API_URL")
     api_url = (named_url or announced_url(prefect_home()) or DEFAULT_API_URL).rstrip("/")
-    no_answer: str | None = f"no answer within {PROBE_TIMEOUT_S} s"
-    fault = within(PROBE_TIMEOUT_S, lambda: fault_of(api_url), no_answer)
+    no_answer: str | None = f"no answer within {patience_s:g} s"
+    fault = within(patience_s, lambda: fault_of(api_url, patience_s), no_answer)
     if fault is None:
         return Listening(api_url)
     if not named_url and fault != REFUSES_CREDENTIALS:
         return Listening(None)
-    return Listening(None, f"Prefect server {api_url} is not used ({fault}); this run starts its own")
+    return Listening(None, f"Prefect server {api_url} is not used ({fault})")
 
 
 def use(api_url: str) -> None:
@@ -250,11 +251,23 @@ def server_of_run(warn: Callable[[str], object]) -> OwnServer | None:
     """
     found = listening_server()
     if found.warning:
-        warn(found.warning)
+        warn(f"{found.warning}; this run starts its own")
     if found.api_url is None:
         return OwnServer.start()
     use(found.api_url)
     return None
+
+
+def use_shared_server() -> None:
+    """Afterwards Prefect, imported later, talks to the server that listens already: for what only that one can do.
+    Raises RefusedError where none answers in 10 s."""
+    found = listening_server(_SHARED_TIMEOUT_S)
+    if found.api_url is None:
+        raise RefusedError(
+            f"{found.warning or 'no Prefect server answers'}, and other machines are reached through theirs",
+            "set PREFECT_API_URL, and PREFECT_API_AUTH_STRING where it asks for one",
+        )
+    use(found.api_url)
 
 
 def refuse_without_records() -> None:

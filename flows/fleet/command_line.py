@@ -15,7 +15,7 @@ from flows.fleet.begin import begun
 from flows.fleet.request import FleetRequest
 from flows.fleet.terminal import FleetTerminal
 from flows.recording import STOPPED_TIMEOUT_S, leave, wait_until_recorded
-from flows.server import OwnServer, listening_server, refuse_without_records, server_of_run, without_heartbeats
+from flows.server import OwnServer, refuse_without_records, server_of_run, use_shared_server, without_heartbeats
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.report import as_json, refused_json
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
             task_runs = fleet.task_runs
             # A start that resumes may find nothing to do, or nothing that it may do.
             if fleet.left and fleet.why_stopped is None:
-                is_here_only = asked.dry_run and not fleet.order.is_on_machines
-                own = None if is_here_only else server_of_run(terminal.say)
+                is_found = asked.dry_run or fleet.order.is_on_machines
+                own = None if is_found else server_of_run(terminal.say)
                 _run(fleet, asked, own, terminal)
             on_end_signals(signal.SIG_IGN)
         _tell(fleet, asked, terminal, options)
@@ -65,14 +65,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _refuse_without_server(order: Order, is_dry_run: bool) -> None:
-    if not order.is_on_machines:
-        if not is_dry_run:
-            refuse_without_records()
-    elif listening_server().api_url is None:
-        raise RefusedError(
-            "no Prefect server answers, and other machines are reached through theirs",
-            "set PREFECT_API_URL, and PREFECT_API_AUTH_STRING where it asks for one",
-        )
+    if order.is_on_machines:
+        use_shared_server()
+    elif not is_dry_run:
+        refuse_without_records()
 
 
 def _run(fleet: Fleet, request: FleetRequest, own: OwnServer | None, terminal: FleetTerminal) -> None:

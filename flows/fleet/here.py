@@ -19,7 +19,7 @@ from typing import Any
 
 from flows.fleet.child import migrate_one, recover_one
 from flows.fleet.request import FleetRequest
-from migrator.commands import command
+from migrator.commands import own_command
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.parts import Part
 from migrator.fleet.results import INTERRUPTED, SUCCESSES, Result
@@ -78,7 +78,7 @@ class Here:
             return none | {"outcome": REFUSED, "error": f"the look at it {ended.death}"}
         recovery = self._child(recover_one, asked, heeds_interrupt=False)
         if recovery.facts is None:
-            again = command("python", "-m", "flows.migrate", "--database", Path(database))
+            again = own_command("flows.migrate", "--database", Path(database))
             fault = f"its run {ended.death}, and its recovery {recovery.death}; to try it by itself: {again}"
             return none | {"outcome": RESTORE_FAILED, "error": fault}
         return recovery.facts | {"error": f"its run {ended.death}; {recovery.facts['error']}"}

@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterParentFlowRunId
 
 from flows.fleet import here as fleet_here
+from flows.fleet.begin import begun
 from flows.fleet.flow import fleet
 from flows.fleet.here import Here, start_fork_server
 from flows.fleet.request import FleetRequest
@@ -246,7 +247,8 @@ def test_a_home_that_cannot_be_written_refuses_before_anything_is_made(tmp_path:
     demos(tmp_path / "fleet", 2)
     (tmp_path / "file").touch()
     if resume:
-        (tmp_path / "fleet.jsonl").touch()
+        with begun(FleetRequest(glob=[f"{tmp_path}/fleet/*.db"], state=tmp_path / "fleet.jsonl")):
+            pass
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     asked = ["--resume"] if resume else ["--glob", "fleet/*.db"]
     home = {"PREFECT_API_URL": None, "PREFECT_HOME": None, "HOME": str(tmp_path / "file")}

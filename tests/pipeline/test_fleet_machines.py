@@ -323,7 +323,10 @@ def test_without_a_server_no_machine_is_reached(tmp_path: Path, monkeypatch: pyt
     code, stdout, _ = output_of("flows.fleet", tmp_path, *asked_for(state, "m1:/srv/a.db"))
     told = json.loads(stdout)
     assert (code, told["outcome"]) == (2, "refused")
-    assert told["error"].startswith("no Prefect server answers, and other machines are reached through theirs; set")
+    assert (
+        "is not used ([Errno 111] Connection refused), and other machines are reached through theirs" in told["error"]
+    )
+    assert "; set PREFECT_API_URL, and" in told["error"]
     assert not state.exists()
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 
-from migrator.fleet.parts import Part
+from migrator.fleet.parts import Part, machine_of
 from migrator.fleet.results import FAILED, INTERRUPTED, OPERATOR, SUCCESSES, Result
 from migrator.fleet.state import Order, StateFile, Stored
 from migrator.fleet.waves import CANARY, Amount, Wave
@@ -84,10 +84,11 @@ class Fleet:
         return self.why_stopped is None and not (wave.name == CANARY and self.is_proven)
 
     def may_fail(self, part: Part) -> int:
-        """How many databases of a part may fail, those that have with them, where no other one of the wave does."""
+        """How many databases of a part may fail, those of its machine that have with them, where no other one of the
+        wave does."""
         wave = self._wave_of[part.databases[0]]
-        others = {*wave.databases}.difference(part.databases)
-        failed = sum(name in others for name, result in self.results.items() if result.is_failure)
+        elsewhere = (self.results.get(name) for name in wave.databases if machine_of(name) != part.machine)
+        failed = sum(result is not None and result.is_failure for result in elsewhere)
         return max(0, self._limit.at_most(len(wave.databases)) - failed)
 
     def started(self, part: Part) -> bool:

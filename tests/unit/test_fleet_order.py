@@ -235,6 +235,19 @@ def test_a_part_may_have_the_failures_that_the_others_of_its_wave_did_not():
     assert fleet.why_stopped == "of wave 1 3 failed where 2 may, the last one: m1:/c: no"
 
 
+def test_what_failed_on_a_machine_before_counts_once_for_the_part_that_goes_on_there(path):
+    # The part's own state counts it.
+    with opened_state(path, create=True) as state:
+        state.begin(ordered(MACHINES, "100%"))
+        for result in (Result("m1:/a", "migrated", 0.5), Result("m1:/c", "restored", 0.5, error="no")):
+            state.note("ended", **result.as_json())
+    fleet = Fleet(ordered(MACHINES, "100%"), parse_amount("1"))
+    fleet.take_over(read_state(path), retry_failed=False)
+    left_of = dict(zip(("m2", "m1"), Wave("wave 1", tuple(fleet.left)).parts, strict=True))
+    assert left_of["m1"].databases == ("m1:/e",)
+    assert (fleet.may_fail(left_of["m1"]), fleet.may_fail(left_of["m2"])) == (1, 0)
+
+
 def test_a_part_that_breaks_keeps_the_results_that_came_before():
     fleet, _ = run({"m1:/c": OSError("no server")}, databases=MACHINES, sizes="100%")
     assert fleet.why_stopped == "2 databases on m1 could not be carried out: OSError: no server"

@@ -10,7 +10,7 @@ import pytest
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
-from migrator.fleet.parts import Part
+from migrator.fleet.parts import Part, parts_of
 from migrator.fleet.report import as_json, wave_rows
 from migrator.fleet.results import Result
 from migrator.fleet.state import Order, opened_state, read_state
@@ -178,6 +178,16 @@ def test_as_many_as_wanted_are_under_way_and_never_more_nor_any_beside_the_canar
     in_order(fleet, carrier.carry_out)
     assert not one_too_many.is_set()
     assert fleet.outcome == "migrated"
+
+
+def test_a_wave_is_looked_at_as_often_whether_it_is_small_or_large(monkeypatch):
+    # Each look is at every name.
+    looks = []
+    monkeypatch.setattr("migrator.fleet.waves.parts_of", lambda names: looks.append(1) or parts_of(names))
+    run(sizes="100%")
+    of_ten = len(looks)
+    run(databases=[str(n) for n in range(200)], sizes="100%")
+    assert len(looks) == 2 * of_ten
 
 
 def test_a_carrier_that_breaks_stops_the_fleet_and_says_of_whom():

@@ -51,11 +51,13 @@ def begun(
                 raise RefusedError(f"{request.state} holds no fleet", "begin one without --resume")
             _refuse_other_migrations(stored, request.state)
             refuse(stored.order)
+            # Another one may have failed in the run that was ordered before it: that is known by now.
+            of = None if part_of is None else {*map(str, request.databases)}
             request = request.going_on(_request_of(stored, request.state))
             state.cut_torn_line()
             state.note("resumed", request=request.model_dump(mode="json"))
             fleet = Fleet(stored.order, request.limit, state, **start)
-            fleet.take_over(stored, request.retry_failed)
+            fleet.take_over(stored, request.retry_failed, of)
         else:
             _refuse_unfinished(stored, request.state)
             state.begin(order)

@@ -22,7 +22,7 @@ from flows.fleet.request import FleetRequest, PartOf
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.parts import Part
-from migrator.fleet.results import Result
+from migrator.fleet.results import INTERRUPTED, Result
 from migrator.fleet.waves import CANARY
 from tasks.fleet import DATABASES
 
@@ -65,7 +65,8 @@ class OnMachines:
         while True:
             with get_client(sync_client=True) as client:
                 # What is ordered twice because an answer was lost does no harm.
-                run = _Run(client, _patiently(lambda: self._ordered(part, is_canary)), part)
+                left = replace(part, databases=tuple(name for name in part.databases if name not in known))
+                run = _Run(client, _patiently(lambda left=left: self._ordered(left, is_canary)), part)
                 state = yield from self._results(run, known)
             if is_over() or not state.is_crashed() or len(known) == stuck_at:
                 break
@@ -79,7 +80,9 @@ class OnMachines:
         while True:
             state = _patiently(run.look)
             for name, result in _patiently(run.results).items():
-                if name not in known:
+                # What was stopped by nobody here is left to the run that goes on.
+                is_left = result.outcome == INTERRUPTED and self._fleet.why_stopped is None
+                if name not in known and not is_left:
                     known.add(name)
                     yield result
             if state.is_final():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 
 from migrator.fleet.parts import Part, machine_of
 from migrator.fleet.results import FAILED, INTERRUPTED, OPERATOR, SUCCESSES, Result
@@ -46,16 +47,18 @@ class Fleet:
         self._failures: Counter[str] = Counter()
         self._passed_limit: str | None = None
 
-    def take_over(self, stored: Stored, retry_failed: bool) -> None:
+    def take_over(self, stored: Stored, retry_failed: bool, of: Collection[str] | None = None) -> None:
         """Goes on from what an earlier start left: what is finished stays so.
 
-        A failed database stays failed unless `retry_failed`. Tried again in any case: one that needs an operator, who
-        has been there meanwhile; one that was interrupted; one that was under way, whose own run ends what was killed.
+        A failed database stays failed unless `retry_failed`, which holds for those `of` them alone where these are
+        given. Tried again in any case: one that needs an operator, who has been there meanwhile; one that was
+        interrupted; one that was under way, whose own run ends what was killed.
         """
         for result in stored.results:
             self.results[result.database] = result
         for result in [*self.results.values()]:
-            if result.outcome in (RESTORE_FAILED, INTERRUPTED) or (retry_failed and result.is_failure):
+            again = retry_failed and result.is_failure and (of is None or result.database in of)
+            if again or result.outcome in (RESTORE_FAILED, INTERRUPTED):
                 del self.results[result.database]
         for result in self.results.values():
             self.is_proven |= _proves(result)

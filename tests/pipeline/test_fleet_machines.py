@@ -28,6 +28,7 @@ from flows.fleet.begin import begun
 from flows.fleet.flow import fleet
 from flows.fleet.request import FleetRequest
 from migrator.errors import RefusedError
+from migrator.fleet.results import Result
 from migrator.fleet.state import Stored, read_state
 from tests.deployments.servers import Program, await_that, free_port
 from tests.pipeline.fleets import demos, is_migrated, outcomes
@@ -276,6 +277,29 @@ def test_a_part_that_died_with_its_worker_is_gone_on_with_by_the_next(
     assert beside(paths[2]) == ["02.db.backups", *(["02.db.waits"] if has_begun else [])]
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("server")
+def test_what_a_part_that_was_told_to_end_by_others_has_put_back_is_migrated_by_the_next(
+    worker: Any, tmp_path: Path
+) -> None:
+    paths, state = demos(tmp_path / "fleet", 3), tmp_path / "fleet.jsonl"
+    deployed("m1")
+    deployed("m2", WAITING)
+    names, waits, there = [*on("m1", paths[0]), *on("m2", *paths[1:])], paths[2].with_name("02.db.waits"), worker()
+    with started(asked_for(state, *names, waves="100%", parallel=1), tmp_path, "flows.fleet") as program:
+        await_that(waits.exists, "02.db waits")
+        deployed("m2")
+        # As a machine that shuts down does. With this one all of them would have an outcome.
+        for run in children_of(there.pid):
+            os.kill(run, signal.SIGTERM)
+        code, told = program.ends()
+    assert (code, told["outcome"], outcomes(told)) == (0, "migrated", dict.fromkeys(("00", "01", "02"), "migrated"))
+    assert [promotions(path) for path in paths] == [1] * 3
+    first, second = parts_of(state)
+    assert [state_of(run)[0] for run in (first, second)] == ["Crashed", "Completed"]
+    assert set(second.parameters["request"]["databases"]) <= {*map(str, paths[1:])}
+
+
 def promotions(database: Path) -> int:
     with closing(sqlite3.connect(database)) as connection:
         return int(connection.execute("SELECT count(DISTINCT run_id) FROM _migration_history").fetchone()[0])
@@ -354,6 +378,20 @@ def test_a_part_has_a_state_of_its_own_and_goes_on_with_it(tmp_path: Path, monke
     told = fleet.fn(FleetRequest(databases=[paths[1]], retry_failed=True, **asked))
     assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02"), "migrated"))
     assert [promotions(path) for path in paths] == [1, 1, 1]
+
+
+def test_a_part_tries_again_what_it_is_told_and_not_what_failed_in_the_run_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    one, two = tmp_path / "one.db", tmp_path / "two.db"
+    with begun(FleetRequest(databases=[one, two], dry_run=True)) as (looked, _):
+        asked: dict[str, Any] = {"part_of": PART | {"checksum": looked.order.checksum}, "max_failed": "2"}
+    with begun(FleetRequest(databases=[one, two], **asked)) as (first, _):
+        for database in (one, two):
+            first.ended(Result(str(database), "restored", 0.5, error="no"))
+    with begun(FleetRequest(databases=[two], retry_failed=True, **asked)) as (again, _):
+        assert again.left == [str(two)]
 
 
 def test_a_part_that_looks_for_the_canary_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,6 +247,28 @@ def test_a_resume_after_the_kill_of_the_fleet_waits_for_the_part_that_goes_on(wo
 
 @pytest.mark.full
 @pytest.mark.usefixtures("server")
+def test_a_resume_that_is_stopped_also_ends_the_part_that_a_killed_fleet_left(worker: Any, tmp_path: Path) -> None:
+    paths, state, names, _ = a_part_that_waits(worker, tmp_path)
+    before, waits = content(paths[2]), paths[2].with_name("02.db.waits")
+    with started(asked_for(state, *names, waves="100%", parallel=1), tmp_path, "flows.fleet") as program:
+        await_that(waits.exists, "02.db waits")
+        program.send(signal.SIGKILL)
+        program.child.wait()
+    (first,) = parts_of(state)
+    with started(["--state", str(state), "--resume", "--json"], tmp_path, "flows.fleet") as again:
+        second = await_that(lambda: [run for run in parts_of(state) if run.id != first.id], "another is ordered")[0]
+        await_that(lambda: state_of(second)[0] == "Running", "it is taken")
+        again.send_to_all(signal.SIGINT)
+        code, told = again.ends()
+    assert (code, told["outcome"], outcomes(told)) == (1, "interrupted", {"00": "migrated"})
+    await_that(lambda: state_of(first)[0] == "Cancelled", "what it did is put back")
+    assert state_of(second)[0] == "Cancelled"
+    assert content(paths[2]) == before
+    assert [*map(is_migrated, paths)] == [True, True, False, False]
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_part_that_died_with_its_worker_is_gone_on_with_by_the_next(
     worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool

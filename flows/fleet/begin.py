@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
 from pydantic import ValidationError
 
 from flows.application import LTMC
-from flows.fleet.request import FleetRequest
+from flows.fleet.request import FleetRequest, PartOf
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.inventory import find_databases, real_name
@@ -43,7 +45,8 @@ def begun(
         return
     if part_of is not None:
         request.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with opened_state(request.state, create=not request.resume, waits=part_of is not None) as state:
+    waits = None if part_of is None else partial(_say_that_it_waits, part_of)
+    with opened_state(request.state, create=not request.resume, waits=waits) as state:
         stored = read_state(request.state)
         # A part goes on with what is there: the run that was ordered before it may have been killed.
         if request.resume or (part_of is not None and stored is not None):
@@ -66,6 +69,10 @@ def begun(
             yield fleet, request
         finally:
             fleet.close()
+
+
+def _say_that_it_waits(part_of: PartOf) -> None:
+    logger.warning("another run of {} is at work; this one goes on when that has ended", part_of)
 
 
 def _order(request: FleetRequest) -> Order:

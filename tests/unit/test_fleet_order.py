@@ -414,6 +414,22 @@ def test_two_runs_never_have_one_state(path):
         pass
 
 
+def test_whoever_waits_for_another_run_says_so_and_has_the_state_when_that_has_ended(path):
+    said, had = threading.Event(), threading.Event()
+
+    def wait():
+        with opened_state(path, create=True, waits=said.set):
+            had.set()
+
+    with opened_state(path, create=True):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert said.wait(10)
+        assert not had.is_set()
+    waiting.join(10)
+    assert had.is_set()
+
+
 def test_a_state_that_is_not_there_is_made_only_for_a_new_fleet(path):
     with pytest.raises(RefusedError, match="cannot be opened"), opened_state(path, create=False):
         pass

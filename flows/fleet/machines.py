@@ -33,7 +33,7 @@ from migrator.fleet.fleet import Fleet
 from migrator.fleet.parts import Part
 from migrator.fleet.results import INTERRUPTED, Result
 from migrator.fleet.waves import CANARY
-from tasks.fleet import DATABASES
+from tasks.fleet import ROWS_AT_MOST, table_key
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class OnMachines:
                 # What is ordered twice because an answer was lost does no harm.
                 left = replace(part, databases=tuple(name for name in part.databases if name not in known))
                 part_of = self._part_of(left, is_canary)
-                run = _Run(client, _patiently(partial(self._ordered, left, part_of)), part, str(part_of))
+                run = PartRun(client, _patiently(partial(self._ordered, left, part_of)), part, str(part_of))
                 state = yield from self._results(run, known)
                 if self._fleet.why_stopped is not None:
                     # Another one of its part would take its place.
@@ -88,7 +88,7 @@ class OnMachines:
         if not is_over() or (state.is_cancelled() and not run.is_told):
             raise RuntimeError(f"{run} ended as {state.name}: {state.message}")
 
-    def _results(self, run: _Run, known: set[str]) -> Generator[Result, None, State[Any]]:
+    def _results(self, run: PartRun, known: set[str]) -> Generator[Result, None, State[Any]]:
         """Yields each result that is not known yet, and notes it; returns the final state."""
         while True:
             state = _patiently(run.look)
@@ -129,7 +129,7 @@ class OnMachines:
         return UUID(str(ordered.id))
 
 
-class _Run:
+class PartRun:
     """A flow run of a part, as its fleet sees it from afar; every run of the part has the same `tag`."""
 
     def __init__(self, client: SyncPrefectClient, flow_run_id: UUID, part: Part, tag: str) -> None:
@@ -137,6 +137,7 @@ class _Run:
         self._kind: object = None
         self._since = self._told_at = 0.0
         self._say_after_s = _SAY_AFTER_S
+        self._tables_read = 0
         self.is_told = False
 
     def __str__(self) -> str:
@@ -163,12 +164,16 @@ class _Run:
         return state
 
     def results(self) -> dict[str, Result]:
-        """What has become of its databases so far, by their names in the fleet."""
-        chosen = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[self._id]), key=ArtifactFilterKey(any_=[DATABASES])
-        )
-        rows = [row for found in self._client.read_artifacts(artifact_filter=chosen) for row in _rows(found.data)]
-        results = {self._part.named(row["database"]): Result.from_json(row) for row in rows}
+        """What has become of its databases, by their names in the fleet: all that is new, some that is not."""
+        results: dict[str, Result] = {}
+        is_full = True
+        while is_full:
+            key = ArtifactFilterKey(any_=[table_key(self._tables_read)])
+            chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self._id]), key=key)
+            tables = [_rows(found.data) for found in self._client.read_artifacts(artifact_filter=chosen)]
+            is_full = any(len(rows) == ROWS_AT_MOST for rows in tables)
+            self._tables_read += is_full
+            results |= {self._part.named(row["database"]): Result.from_json(row) for rows in tables for row in rows}
         wanted = {*self._part.databases}
         return {name: replace(result, database=name) for name, result in results.items() if name in wanted}
 

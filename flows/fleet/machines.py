@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed, Scheduled
 
 from flows.fleet.request import FleetRequest, PartOf
@@ -126,6 +127,13 @@ class OnMachines:
                 f"the Prefect server has no deployment {deployment}",
                 f"start the worker of {part.machine}, as deployments/README.md says, and go on with --resume",
             ) from error
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            raise RefusedError(
+                f"the Prefect server takes no run of {part}: {_fault(error)}",
+                "start the server with PREFECT_SERVER_API_MAX_PARAMETER_SIZE=0, and go on with --resume",
+            ) from None
         return UUID(str(ordered.id))
 
 
@@ -199,6 +207,14 @@ def _patiently(call: Callable[[], T]) -> T:
             if time.monotonic() > until:
                 raise
         time.sleep(_LOOK_S)
+
+
+def _fault(error: PrefectHTTPStatusError) -> str:
+    # The whole of it repeats the name of every database.
+    try:
+        return str(error.response.json()["exception_detail"][0]["msg"])
+    except (ValueError, LookupError, TypeError):
+        return str(error)[:200]
 
 
 def _rows(data: Any) -> list[dict[str, Any]]:

@@ -363,6 +363,19 @@ def test_a_machine_that_the_server_does_not_know_stops_the_fleet(tmp_path: Path)
     assert "deployment fleet/nowhere; start the worker of nowhere" in told["error"]
 
 
+@pytest.mark.usefixtures("server")
+def test_a_part_that_is_too_large_for_the_server_stops_the_fleet_with_the_setting_to_change(tmp_path: Path) -> None:
+    deployed("m1")
+    inventory, state = tmp_path / "fleet.txt", tmp_path / "fleet.jsonl"
+    inventory.write_text("".join(f"m1:/srv/data/customers/of/the/other/kind/{n:05}/ltmc.db\n" for n in range(10_000)))
+    code, stdout, _ = output_of("flows.fleet", tmp_path, "--inventory", str(inventory), "--state", str(state), "--json")
+    told = json.loads(stdout)
+    assert (code, told["outcome"], len(told["left"])) == (1, "aborted", 10_000)
+    assert "the Prefect server takes no run of 10000 databases on m1: Value error, Flow run parameters" in told["error"]
+    assert "start the server with PREFECT_SERVER_API_MAX_PARAMETER_SIZE=0" in told["error"]
+    assert len(told["error"]) < 500
+
+
 def test_without_a_server_no_machine_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     state = tmp_path / "fleet.jsonl"

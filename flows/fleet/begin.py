@@ -44,7 +44,7 @@ def begun(
         yield Fleet(order, request.limit, **start), request
         return
     if part_of is not None:
-        request.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(request.state.parent, part_of)
     waits = None if part_of is None else partial(_say_that_it_waits, part_of)
     with opened_state(request.state, create=not request.resume, waits=waits) as state:
         stored = read_state(request.state)
@@ -69,6 +69,16 @@ def begun(
             yield fleet, request
         finally:
             fleet.close()
+
+
+def _make_folder(folder: Path, part_of: PartOf) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusedError(
+            f"{part_of.machine} has no place for the state of its part: {folder} cannot be made ({error.strerror})",
+            "let the worker's user write to its PREFECT_HOME, and go on with --resume",
+        ) from error
 
 
 def _say_that_it_waits(part_of: PartOf) -> None:

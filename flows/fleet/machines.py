@@ -87,7 +87,8 @@ class OnMachines:
             stuck_at = len(known)
             logger.warning("{}: {} ended as {} ({}); another one goes on", part, run, state.name, state.message)
         if not is_over() or (state.is_cancelled() and not run.is_told):
-            raise RuntimeError(f"{run} ended as {state.name}: {state.message}")
+            of_all = f"{len(known)} of {len(part.databases)} results"
+            raise RuntimeError(f"{run} ended as {state.name} with {of_all}: {state.message}")
 
     def _results(self, run: PartRun, known: set[str]) -> Generator[Result, None, State[Any]]:
         """Yields each result that is not known yet, and notes it; returns the final state."""

@@ -397,6 +397,17 @@ def test_a_machine_with_other_migrations_refuses_its_part(tmp_path: Path) -> Non
     assert not asked.state.exists()
 
 
+def test_a_machine_without_a_place_for_the_state_of_its_part_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with begun(FleetRequest(databases=[tmp_path / "a.db"], dry_run=True)) as (looked, _):
+        part = PART | {"checksum": looked.order.checksum}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file"))
+    with pytest.raises(RefusedError, match="m1 has no place for the state of its part"):
+        begun(FleetRequest(part_of=part, databases=[tmp_path / "a.db"])).__enter__()
+
+
 def test_a_part_has_a_state_of_its_own_and_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     paths = demos(tmp_path / "fleet", 3)

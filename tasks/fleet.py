@@ -39,11 +39,11 @@ from tasks.cancellation import TIMEOUT_S
 
 CANCELLED = "the flow run was cancelled"
 DATABASES = "databases"
-"""The key of the artifact with what became of each."""
 _ASK_EVERY_S = 2.0
 _SHOW_EVERY_S = 5.0
-_ROWS_AT_MOST = 1000
-"""The UI shows a table as one page; the state file has all."""
+ROWS_AT_MOST = 1000
+"""The UI shows a table as one page, the state file has all; and of 4,000 rows Prefect's client would make an event that
+is larger than the 1.5 MB which it sends."""
 
 
 @task(name="migrate", task_run_name="migrate {name}", cache_policy=NO_CACHE, persist_result=False)
@@ -71,11 +71,12 @@ def _said(part: Part, results: list[Result]) -> str:
 
 class Shown:
     """The artifacts of a fleet's flow run: `fleet`, a table of the waves, and `databases`, what became of each, the
-    failed ones first; of all of them where another machine's fleet reads it."""
+    failed ones first; where another machine's fleet reads it all of them, in as many tables as that takes."""
 
     def __init__(self, fleet: Fleet, is_read: bool) -> None:
-        self._fleet, self._rows_at_most = fleet, None if is_read else _ROWS_AT_MOST
-        self._made: tuple[UUID, ...] = ()
+        self._fleet, self._is_read = fleet, is_read
+        self._made: dict[str, Any] = {}
+        self._rows_shown: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -88,33 +89,53 @@ class Shown:
             if shown != (now := len(self._fleet.new)):
                 # A server that does not answer now gets the next one, or the last.
                 with suppress(httpx.HTTPError, PrefectException, OSError):
-                    self.publish("under way")
+                    self.publish("under way", over.is_set)
                     shown = now
 
         with _repeatedly(_SHOW_EVERY_S, follow):
             yield
 
-    def publish(self, outcome: str) -> None:
-        """Afterwards they are there, as the fleet is now. Raises what the client raises where the server does not
-        answer."""
+    def publish(self, outcome: str, is_late: Callable[[], bool] = lambda: False) -> None:
+        """Afterwards they are there, as the fleet is now, but where it `is_late` for this outcome. Raises what the
+        client raises where the server does not answer."""
         fleet = self._fleet
         # Whoever comes later shows what is newer.
         with self._lock:
-            results = sorted(fleet.results.copy().values(), key=lambda result: not result.is_failure)
-            rows = [_row(fleet, result) for result in results[: self._rows_at_most]]
-            left_out = len(results) - len(rows)
-            more = f"; {left_out} more are in the state file" if left_out else ""
-            markdown, of_fleet = _waves(fleet, outcome), f"{outcome}: {fleet.order.fleet_id}"
-            of_each = f"What became of each database{more}"
-            if not self._made:
-                for_waves: Any = create_markdown_artifact(markdown, key="fleet", description=of_fleet)
-                for_each: Any = create_table_artifact(rows, key=DATABASES, description=of_each)
-                self._made = for_waves, for_each
+            if is_late():
                 return
+            self._show("fleet", _waves(fleet, outcome), f"{outcome}: {fleet.order.fleet_id}")
+            for key, results, more in self._tables():
+                # What is read by a fleet only grows.
+                if not self._is_read or key not in self._made or len(results) != self._rows_shown[key]:
+                    rows = [_row(fleet, result) for result in results]
+                    self._show(key, rows, f"What became of each database{more}")
+                    self._rows_shown[key] = len(rows)
+
+    def _tables(self) -> Iterator[tuple[str, list[Result], str]]:
+        """Key, rows, and what is to be said of those that are not in it."""
+        results = [*self._fleet.results.copy().values()]
+        if self._is_read:
+            for n in range(0, max(1, len(results)), ROWS_AT_MOST):
+                yield table_key(n // ROWS_AT_MOST), results[n : n + ROWS_AT_MOST], ""
+            return
+        left_out = len(results) - ROWS_AT_MOST
+        results.sort(key=lambda result: not result.is_failure)
+        yield DATABASES, results[:ROWS_AT_MOST], f"; {left_out} more are in the state file" if left_out > 0 else ""
+
+    def _show(self, key: str, data: str | list[dict[str, Any]], said: str) -> None:
+        if key in self._made:
+            text = data if isinstance(data, str) else json.dumps(data)
             with get_client(sync_client=True) as client:
-                updates = (markdown, of_fleet), (json.dumps(rows), of_each)
-                for artifact, (data, said) in zip(self._made, updates, strict=True):
-                    client.update_artifact(artifact, ArtifactUpdate(data=data, description=said))
+                client.update_artifact(self._made[key], ArtifactUpdate(data=text, description=said))
+        elif isinstance(data, str):
+            self._made[key] = create_markdown_artifact(data, key=key, description=said)
+        else:
+            self._made[key] = create_table_artifact(data, key=key, description=said)
+
+
+def table_key(number: int) -> str:
+    """The key of the artifact with the rows from `number` times ROWS_AT_MOST on."""
+    return DATABASES if number == 0 else f"{DATABASES}-{number + 1}"
 
 
 def _waves(fleet: Fleet, outcome: str) -> str:

@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
 from pydantic import ValidationError
 
 from flows.application import LTMC
-from flows.fleet.request import FleetRequest
+from flows.fleet.request import FleetRequest, PartOf
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.inventory import find_databases, real_name
@@ -42,8 +44,9 @@ def begun(
         yield Fleet(order, request.limit, **start), request
         return
     if part_of is not None:
-        request.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with opened_state(request.state, create=not request.resume, waits=part_of is not None) as state:
+        _make_folder(request.state.parent, part_of)
+    waits = None if part_of is None else partial(_say_that_it_waits, part_of)
+    with opened_state(request.state, create=not request.resume, waits=waits) as state:
         stored = read_state(request.state)
         # A part goes on with what is there: the run that was ordered before it may have been killed.
         if request.resume or (part_of is not None and stored is not None):
@@ -51,11 +54,13 @@ def begun(
                 raise RefusedError(f"{request.state} holds no fleet", "begin one without --resume")
             _refuse_other_migrations(stored, request.state)
             refuse(stored.order)
+            # Another one may have failed in the run that was ordered before it: that is known by now.
+            of = None if part_of is None else {*map(str, request.databases)}
             request = request.going_on(_request_of(stored, request.state))
             state.cut_torn_line()
             state.note("resumed", request=request.model_dump(mode="json"))
             fleet = Fleet(stored.order, request.limit, state, **start)
-            fleet.take_over(stored, request.retry_failed)
+            fleet.take_over(stored, request.retry_failed, of)
         else:
             _refuse_unfinished(stored, request.state)
             state.begin(order)
@@ -64,6 +69,20 @@ def begun(
             yield fleet, request
         finally:
             fleet.close()
+
+
+def _make_folder(folder: Path, part_of: PartOf) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusedError(
+            f"{part_of.machine} has no place for the state of its part: {folder} cannot be made ({error.strerror})",
+            "let the worker's user write to its PREFECT_HOME, and go on with --resume",
+        ) from error
+
+
+def _say_that_it_waits(part_of: PartOf) -> None:
+    logger.warning("another run of {} is at work; this one goes on when that has ended", part_of)
 
 
 def _order(request: FleetRequest) -> Order:

@@ -20,6 +20,8 @@ _OF_EACH = ("to", "backup_dir", "max_lock_ms", "map_result", "truncate_times", "
 _MAY_CHANGE = frozenset({"max_failed", "parallel", "timeout_s", "resume", "retry_failed", "state"})
 _MAY_CHANGE |= {"map_result", "null_duplicate_vector_ids", "max_lock_ms"}
 """What a start that resumes may say anew: how to go on, and answers to what was refused; not what was begun."""
+_OF_ONE_START = frozenset({"resume", "retry_failed", "state"})
+"""What holds for no start after the one that said it."""
 
 
 def _as_for_one(name: str) -> Any:
@@ -173,4 +175,7 @@ class FleetRequest(BaseModel):
                     f"--{name.replace('_', '-')} is not what this fleet was begun with",
                     "leave it out, or begin a fleet with another --state",
                 )
-        return stored.model_copy(update={name: given[name] for name in given.keys() & _MAY_CHANGE})
+        # A limit may be taken back to what it is by default; and the fleet tells each run of a part all that holds.
+        said = given.keys() | ({"max_failed"} & self.model_fields_set) if self.part_of is None else _MAY_CHANGE
+        anew = _OF_ONE_START | (said & _MAY_CHANGE)
+        return stored.model_copy(update={name: getattr(self, name) for name in anew})

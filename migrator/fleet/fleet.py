@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 
-from migrator.fleet.parts import Part
+from migrator.fleet.parts import Part, machine_of
 from migrator.fleet.results import FAILED, INTERRUPTED, OPERATOR, SUCCESSES, Result
 from migrator.fleet.state import Order, StateFile, Stored
 from migrator.fleet.waves import CANARY, Amount, Wave
@@ -46,16 +47,18 @@ class Fleet:
         self._failures: Counter[str] = Counter()
         self._passed_limit: str | None = None
 
-    def take_over(self, stored: Stored, retry_failed: bool) -> None:
+    def take_over(self, stored: Stored, retry_failed: bool, of: Collection[str] | None = None) -> None:
         """Goes on from what an earlier start left: what is finished stays so.
 
-        A failed database stays failed unless `retry_failed`. Tried again in any case: one that needs an operator, who
-        has been there meanwhile; one that was interrupted; one that was under way, whose own run ends what was killed.
+        A failed database stays failed unless `retry_failed`, which holds for those `of` them alone where these are
+        given. Tried again in any case: one that needs an operator, who has been there meanwhile; one that was
+        interrupted; one that was under way, whose own run ends what was killed.
         """
         for result in stored.results:
             self.results[result.database] = result
         for result in [*self.results.values()]:
-            if result.outcome in (RESTORE_FAILED, INTERRUPTED) or (retry_failed and result.is_failure):
+            again = retry_failed and result.is_failure and (of is None or result.database in of)
+            if again or result.outcome in (RESTORE_FAILED, INTERRUPTED):
                 del self.results[result.database]
         for result in self.results.values():
             self.is_proven |= _proves(result)
@@ -84,10 +87,11 @@ class Fleet:
         return self.why_stopped is None and not (wave.name == CANARY and self.is_proven)
 
     def may_fail(self, part: Part) -> int:
-        """How many databases of a part may fail, those that have with them, where no other one of the wave does."""
+        """How many databases of a part may fail, those of its machine that have with them, where no other one of the
+        wave does."""
         wave = self._wave_of[part.databases[0]]
-        others = {*wave.databases}.difference(part.databases)
-        failed = sum(name in others for name, result in self.results.items() if result.is_failure)
+        elsewhere = (self.results.get(name) for name in wave.databases if machine_of(name) != part.machine)
+        failed = sum(result is not None and result.is_failure for result in elsewhere)
         return max(0, self._limit.at_most(len(wave.databases)) - failed)
 
     def started(self, part: Part) -> bool:

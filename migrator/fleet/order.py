@@ -48,10 +48,11 @@ def in_parallel(
     carries one out tells it to end, and what the signal raised is raised again. Later signals go to `note`.
     """
     ended: SimpleQueue[object] = SimpleQueue()
-    waiting, running = list(reversed(wave.parts)), 0
+    # Once: both look at every name.
+    waiting, at_a_time, running = list(reversed(wave.parts)), wave.at_a_time(parallel), 0
     try:
         while True:
-            while waiting and running < wave.at_a_time(parallel) and fleet.may_start(wave):
+            while waiting and running < at_a_time and fleet.may_start(wave):
                 running += 1
                 submit(waiting.pop()).add_done_callback(ended.put)
             if not running:

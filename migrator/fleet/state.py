@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -128,9 +128,12 @@ class StateFile:
 
 
 @contextmanager
-def opened_state(path: Path, create: bool, waits: bool = False) -> Iterator[StateFile]:
-    """The state file, locked. Raises RefusedError where another run has it and the end of that is not waited for, or
-    where it is not there and is not to be made."""
+def opened_state(path: Path, create: bool, waits: Callable[[], None] | None = None) -> Iterator[StateFile]:
+    """The state file, locked. Where another run has it `waits` is called, and the end of that is waited for.
+
+    Raises RefusedError where another run has it and there is no `waits`, or where it is not there and is not to be
+    made.
+    """
     state = StateFile(path, _locked(path, create, waits))
     try:
         yield state
@@ -138,7 +141,7 @@ def opened_state(path: Path, create: bool, waits: bool = False) -> Iterator[Stat
         state.close()
 
 
-def _locked(path: Path, create: bool, waits: bool) -> int:
+def _locked(path: Path, create: bool, waits: Callable[[], None] | None) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     while True:
         try:
@@ -149,7 +152,7 @@ def _locked(path: Path, create: bool, waits: bool) -> int:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise RefusedError(f"{path} is no ordinary file", "name another file with --state")
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+            _lock(descriptor, waits)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:
@@ -162,6 +165,16 @@ def _locked(path: Path, create: bool, waits: bool) -> int:
             raise
         # Another run has put its own in the place of what was opened.
         os.close(descriptor)
+
+
+def _lock(descriptor: int, waits: Callable[[], None] | None) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if waits is None:
+            raise
+        waits()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _append(descriptor: int, text: str) -> None:

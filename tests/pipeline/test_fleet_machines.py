@@ -28,6 +28,7 @@ from flows.fleet.begin import begun
 from flows.fleet.flow import fleet
 from flows.fleet.request import FleetRequest
 from migrator.errors import RefusedError
+from migrator.fleet.results import Result
 from migrator.fleet.state import Stored, read_state
 from tests.deployments.servers import Program, await_that, free_port
 from tests.pipeline.fleets import demos, is_migrated, outcomes
@@ -246,6 +247,28 @@ def test_a_resume_after_the_kill_of_the_fleet_waits_for_the_part_that_goes_on(wo
 
 @pytest.mark.full
 @pytest.mark.usefixtures("server")
+def test_a_resume_that_is_stopped_also_ends_the_part_that_a_killed_fleet_left(worker: Any, tmp_path: Path) -> None:
+    paths, state, names, _ = a_part_that_waits(worker, tmp_path)
+    before, waits = content(paths[2]), paths[2].with_name("02.db.waits")
+    with started(asked_for(state, *names, waves="100%", parallel=1), tmp_path, "flows.fleet") as program:
+        await_that(waits.exists, "02.db waits")
+        program.send(signal.SIGKILL)
+        program.child.wait()
+    (first,) = parts_of(state)
+    with started(["--state", str(state), "--resume", "--json"], tmp_path, "flows.fleet") as again:
+        second = await_that(lambda: [run for run in parts_of(state) if run.id != first.id], "another is ordered")[0]
+        await_that(lambda: state_of(second)[0] == "Running", "it is taken")
+        again.send_to_all(signal.SIGINT)
+        code, told = again.ends()
+    assert (code, told["outcome"], outcomes(told)) == (1, "interrupted", {"00": "migrated"})
+    await_that(lambda: state_of(first)[0] == "Cancelled", "what it did is put back")
+    assert state_of(second)[0] == "Cancelled"
+    assert content(paths[2]) == before
+    assert [*map(is_migrated, paths)] == [True, True, False, False]
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_part_that_died_with_its_worker_is_gone_on_with_by_the_next(
     worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool
@@ -274,6 +297,29 @@ def test_a_part_that_died_with_its_worker_is_gone_on_with_by_the_next(
     assert [state_of(run)[0] for run in parts_of(state)] == ["Crashed", "Completed"]
     assert [promotions(path) for path in paths] == [1] * 4
     assert beside(paths[2]) == ["02.db.backups", *(["02.db.waits"] if has_begun else [])]
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("server")
+def test_what_a_part_that_was_told_to_end_by_others_has_put_back_is_migrated_by_the_next(
+    worker: Any, tmp_path: Path
+) -> None:
+    paths, state = demos(tmp_path / "fleet", 3), tmp_path / "fleet.jsonl"
+    deployed("m1")
+    deployed("m2", WAITING)
+    names, waits, there = [*on("m1", paths[0]), *on("m2", *paths[1:])], paths[2].with_name("02.db.waits"), worker()
+    with started(asked_for(state, *names, waves="100%", parallel=1), tmp_path, "flows.fleet") as program:
+        await_that(waits.exists, "02.db waits")
+        deployed("m2")
+        # As a machine that shuts down does. With this one all of them would have an outcome.
+        for run in children_of(there.pid):
+            os.kill(run, signal.SIGTERM)
+        code, told = program.ends()
+    assert (code, told["outcome"], outcomes(told)) == (0, "migrated", dict.fromkeys(("00", "01", "02"), "migrated"))
+    assert [promotions(path) for path in paths] == [1] * 3
+    first, second = parts_of(state)
+    assert [state_of(run)[0] for run in (first, second)] == ["Crashed", "Completed"]
+    assert set(second.parameters["request"]["databases"]) <= {*map(str, paths[1:])}
 
 
 def promotions(database: Path) -> int:
@@ -317,6 +363,19 @@ def test_a_machine_that_the_server_does_not_know_stops_the_fleet(tmp_path: Path)
     assert "deployment fleet/nowhere; start the worker of nowhere" in told["error"]
 
 
+@pytest.mark.usefixtures("server")
+def test_a_part_that_is_too_large_for_the_server_stops_the_fleet_with_the_setting_to_change(tmp_path: Path) -> None:
+    deployed("m1")
+    inventory, state = tmp_path / "fleet.txt", tmp_path / "fleet.jsonl"
+    inventory.write_text("".join(f"m1:/srv/data/customers/of/the/other/kind/{n:05}/ltmc.db\n" for n in range(10_000)))
+    code, stdout, _ = output_of("flows.fleet", tmp_path, "--inventory", str(inventory), "--state", str(state), "--json")
+    told = json.loads(stdout)
+    assert (code, told["outcome"], len(told["left"])) == (1, "aborted", 10_000)
+    assert "the Prefect server takes no run of 10000 databases on m1: Value error, Flow run parameters" in told["error"]
+    assert "start the server with PREFECT_SERVER_API_MAX_PARAMETER_SIZE=0" in told["error"]
+    assert len(told["error"]) < 500
+
+
 def test_without_a_server_no_machine_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     state = tmp_path / "fleet.jsonl"
@@ -341,6 +400,17 @@ def test_a_machine_with_other_migrations_refuses_its_part(tmp_path: Path) -> Non
     assert not asked.state.exists()
 
 
+def test_a_machine_without_a_place_for_the_state_of_its_part_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with begun(FleetRequest(databases=[tmp_path / "a.db"], dry_run=True)) as (looked, _):
+        part = PART | {"checksum": looked.order.checksum}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file"))
+    with pytest.raises(RefusedError, match="m1 has no place for the state of its part"):
+        begun(FleetRequest(part_of=part, databases=[tmp_path / "a.db"])).__enter__()
+
+
 def test_a_part_has_a_state_of_its_own_and_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     paths = demos(tmp_path / "fleet", 3)
@@ -357,6 +427,20 @@ def test_a_part_has_a_state_of_its_own_and_goes_on_with_it(tmp_path: Path, monke
     told = fleet.fn(FleetRequest(databases=[paths[1]], retry_failed=True, **asked))
     assert (told["outcome"], outcomes(told)) == ("migrated", dict.fromkeys(("00", "01", "02"), "migrated"))
     assert [promotions(path) for path in paths] == [1, 1, 1]
+
+
+def test_a_part_tries_again_what_it_is_told_and_not_what_failed_in_the_run_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    one, two = tmp_path / "one.db", tmp_path / "two.db"
+    with begun(FleetRequest(databases=[one, two], dry_run=True)) as (looked, _):
+        asked: dict[str, Any] = {"part_of": PART | {"checksum": looked.order.checksum}, "max_failed": "2"}
+    with begun(FleetRequest(databases=[one, two], **asked)) as (first, _):
+        for database in (one, two):
+            first.ended(Result(str(database), "restored", 0.5, error="no"))
+    with begun(FleetRequest(databases=[two], retry_failed=True, **asked)) as (again, _):
+        assert again.left == [str(two)]
 
 
 def test_a_part_that_looks_for_the_canary_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

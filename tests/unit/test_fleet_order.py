@@ -10,7 +10,7 @@ import pytest
 from migrator.errors import RefusedError
 from migrator.fleet.fleet import Fleet
 from migrator.fleet.order import carried_out, in_order, in_parallel
-from migrator.fleet.parts import Part
+from migrator.fleet.parts import Part, parts_of
 from migrator.fleet.report import as_json, wave_rows
 from migrator.fleet.results import Result
 from migrator.fleet.state import Order, opened_state, read_state
@@ -180,6 +180,16 @@ def test_as_many_as_wanted_are_under_way_and_never_more_nor_any_beside_the_canar
     assert fleet.outcome == "migrated"
 
 
+def test_a_wave_is_looked_at_as_often_whether_it_is_small_or_large(monkeypatch):
+    # Each look is at every name.
+    looks = []
+    monkeypatch.setattr("migrator.fleet.waves.parts_of", lambda names: looks.append(1) or parts_of(names))
+    run(sizes="100%")
+    of_ten = len(looks)
+    run(databases=[str(n) for n in range(200)], sizes="100%")
+    assert len(looks) == 2 * of_ten
+
+
 def test_a_carrier_that_breaks_stops_the_fleet_and_says_of_whom():
     fleet, carrier = run({"b": OSError("no room")})
     assert carrier.log == [*"ab"]
@@ -233,6 +243,19 @@ def test_a_part_may_have_the_failures_that_the_others_of_its_wave_did_not():
     fleet.ended(Result("m1:/c", "restored", 0.5, error="no"))
     assert (fleet.may_fail(one), fleet.may_fail(two)) == (1, 0)
     assert fleet.why_stopped == "of wave 1 3 failed where 2 may, the last one: m1:/c: no"
+
+
+def test_what_failed_on_a_machine_before_counts_once_for_the_part_that_goes_on_there(path):
+    # The part's own state counts it.
+    with opened_state(path, create=True) as state:
+        state.begin(ordered(MACHINES, "100%"))
+        for result in (Result("m1:/a", "migrated", 0.5), Result("m1:/c", "restored", 0.5, error="no")):
+            state.note("ended", **result.as_json())
+    fleet = Fleet(ordered(MACHINES, "100%"), parse_amount("1"))
+    fleet.take_over(read_state(path), retry_failed=False)
+    left_of = dict(zip(("m2", "m1"), Wave("wave 1", tuple(fleet.left)).parts, strict=True))
+    assert left_of["m1"].databases == ("m1:/e",)
+    assert (fleet.may_fail(left_of["m1"]), fleet.may_fail(left_of["m2"])) == (1, 0)
 
 
 def test_a_part_that_breaks_keeps_the_results_that_came_before():
@@ -389,6 +412,22 @@ def test_two_runs_never_have_one_state(path):
             state.begin(ordered())
     with opened_state(path, create=False):
         pass
+
+
+def test_whoever_waits_for_another_run_says_so_and_has_the_state_when_that_has_ended(path):
+    said, had = threading.Event(), threading.Event()
+
+    def wait():
+        with opened_state(path, create=True, waits=said.set):
+            had.set()
+
+    with opened_state(path, create=True):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert said.wait(10)
+        assert not had.is_set()
+    waiting.join(10)
+    assert had.is_set()
 
 
 def test_a_state_that_is_not_there_is_made_only_for_a_new_fleet(path):

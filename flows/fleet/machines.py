@@ -53,9 +53,9 @@ GRACE_S = 600.0
 class OnMachines:
     """Called with a part, it has the machine's worker migrate that, and gives each result when it comes.
 
-    A run that died, with its worker or without, is followed by another one, which goes on with what that one left, as
-    long as they come further; one of an earlier start that is still at work is waited for there. Where the fleet is
-    stopped the runs are cancelled.
+    A run that failed or died, with its worker or without, is followed by another one, which goes on with what that one
+    left, as long as they come further; one of an earlier start that is still at work is waited for there. Where the
+    fleet is stopped the runs are cancelled.
     """
 
     def __init__(self, request: FleetRequest, fleet: Fleet) -> None:
@@ -82,7 +82,8 @@ class OnMachines:
                 if self._fleet.why_stopped is not None:
                     # Another one of its part would take its place.
                     _patiently(run.tell_to_end)
-            if is_over() or not state.is_crashed() or len(known) == stuck_at:
+            # One that Failed before its databases are done was refused, or met a server that was too busy.
+            if is_over() or not (state.is_crashed() or state.is_failed()) or len(known) == stuck_at:
                 break
             stuck_at = len(known)
             logger.warning("{}: {} ended as {} ({}); another one goes on", part, run, state.name, state.message)

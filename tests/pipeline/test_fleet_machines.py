@@ -20,7 +20,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.states import Cancelling, Crashed
+from prefect.states import Cancelling, Crashed, Failed
 from prefect.workers.process import ProcessWorker
 
 from flows.fleet import machines
@@ -320,6 +320,26 @@ def test_what_a_part_that_was_told_to_end_by_others_has_put_back_is_migrated_by_
     first, second = parts_of(state)
     assert [state_of(run)[0] for run in (first, second)] == ["Crashed", "Completed"]
     assert set(second.parameters["request"]["databases"]) <= {*map(str, paths[1:])}
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("server")
+def test_a_part_whose_run_failed_by_itself_is_gone_on_with_by_the_next(worker: Any, tmp_path: Path) -> None:
+    paths, state = demos(tmp_path / "fleet", 1), tmp_path / "fleet.jsonl"
+    deployed("m1")
+    asked = FleetRequest(databases=on("m1", *paths), state=state, max_lock_ms=PLENTY_MS)
+
+    def canaries() -> list[FlowRun]:
+        return flow_runs_of(Path(f"canary of {stored(state).order.fleet_id}")) if state.exists() else []
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(copy_context().run, fleet, asked)
+        (first,) = await_that(canaries, "the part is ordered")
+        set_state(first, Failed(message="the server was too busy"), force=True)
+        await_that(lambda: len(canaries()) == 2, "another is ordered")
+        worker()
+        told: Any = ended.result(120)
+    assert (told["outcome"], outcomes(told)) == ("migrated", {"00": "migrated"})
 
 
 def promotions(database: Path) -> int:

@@ -83,6 +83,14 @@ def waits_at_promotion(request: str, *arguments: Any) -> None:
     _waits(request, _hang, *arguments)
 
 
+def waits_for_another(request: str, *arguments: Any) -> None:
+    """The run of 01.db begins when the file $AWAITED is there."""
+    if MigrationRequest.model_validate_json(request).database.name == "01.db":
+        while not Path(os.environ["AWAITED"]).exists():
+            threading.Event().wait(0.05)
+    fleet_child.migrate_one(request, *arguments)
+
+
 def deaf_at_promotion(request: str, *arguments: Any) -> None:
     """As `waits_at_promotion`, but it does not hear that it is told to end, and has little time for it."""
     fleet_here.GRACE_S = 0.3

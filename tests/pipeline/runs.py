@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -92,6 +92,15 @@ def flow_runs_of(database: Path, client: SyncPrefectClient | None = None) -> lis
         client = client or held.enter_context(get_client(sync_client=True))
         chosen = FlowRunFilter(name=FlowRunFilterName(like_=str(database)))
         return client.read_flow_runs(flow_run_filter=chosen, sort=FlowRunSort.START_TIME_ASC)
+
+
+def artifacts_of(flow_run: FlowRun, client: SyncPrefectClient) -> dict[str | None, Artifact]:
+    """Those of the flow run, by their keys."""
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    # Of all that a server has one answer holds 200.
+    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+    return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=chosen)}
 
 
 def content(database: Path) -> tuple[str, dict[str, list[tuple[Any, ...]]]]:

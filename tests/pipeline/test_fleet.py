@@ -29,7 +29,7 @@ from tests.children import holding
 from tests.pipeline import fleet_children
 from tests.pipeline.fleets import demos, is_migrated, outcomes
 from tests.pipeline.programs import output_of
-from tests.pipeline.runs import PLENTY_MS, beside, content
+from tests.pipeline.runs import PLENTY_MS, artifacts_of, beside, content, flow_runs_of
 
 COMMAND = ("--max-lock-ms", str(PLENTY_MS))
 """On a machine that stalls for a moment the small demos would go online."""
@@ -63,7 +63,9 @@ def test_twenty_databases_with_all_that_can_be_wrong_with_one(tmp_path: Path) ->
     (tmp_path / "inventory").write_text("# one that is not there\nfleet/missing.db\n")
     bad = {"03": broken, "05": truncated, "07": endless, "09": unmapped, "11": locked}
     before = {path: path.read_bytes() for path in bad.values()}
-    arguments = ["--glob", "fleet/*", "--inventory", "inventory", "--canary", "fleet/00.db", "--waves", "9,100%"]
+    # By its full path, which is in the name of the flow run.
+    arguments = ["--glob", "fleet/*", "--inventory", "inventory", "--state", str(tmp_path / "fleet.jsonl")]
+    arguments += ["--canary", "fleet/00.db", "--waves", "9,100%"]
     with holding(locked, "BEGIN EXCLUSIVE"):
         code, stdout, stderr = output_of("flows.fleet", tmp_path, *arguments, *COMMAND, "--max-failed", "4", "--json")
     told = json.loads(stdout)
@@ -94,12 +96,10 @@ def test_twenty_databases_with_all_that_can_be_wrong_with_one(tmp_path: Path) ->
 def _check_in_prefect(told: dict[str, Any]) -> None:
     """The waves are flow runs below the fleet's, with a task run for each database."""
     with get_client(sync_client=True) as client:
-        parent = next(
-            run for run in client.read_flow_runs() if run.name.startswith("fleet ") and told["state"] in run.name
-        )
+        (parent,) = flow_runs_of(Path(told["state"]), client)
         below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
         waves = {run.name: run.state_name for run in client.read_flow_runs(flow_run_filter=below)}
-        artifacts = {a.key: a for a in client.read_artifacts() if a.flow_run_id == parent.id}
+        artifacts = artifacts_of(parent, client)
         runs = client.read_task_runs(
             flow_run_filter=FlowRunFilter(
                 id=FlowRunFilterId(any_=[r.id for r in client.read_flow_runs(flow_run_filter=below)])

@@ -33,7 +33,7 @@ from migrator.fleet.state import Stored, read_state
 from tests.deployments.servers import Program, await_that, free_port
 from tests.pipeline.fleets import demos, is_migrated, outcomes
 from tests.pipeline.programs import ROOT, children_of, ends_within, output_of, started
-from tests.pipeline.runs import PLENTY_MS, beside, content, flow_runs_of
+from tests.pipeline.runs import PLENTY_MS, artifacts_of, beside, content, flow_runs_of
 
 FLEET = "flows/fleet/flow.py:fleet"
 WAITING = "tests/pipeline/waiting_fleet.py:fleet"
@@ -73,14 +73,21 @@ def worker(tmp_path: Path) -> Iterator[Callable[[], Worker]]:
             one.die()
 
 
-def deployed(machine: str, entrypoint: str = FLEET) -> None:
-    """Afterwards the server has the deployment of the fleet's flow for a machine."""
+def deployed(machine: str, entrypoint: str = FLEET, **environment: str) -> None:
+    """Afterwards the server has the deployment of the fleet's flow for a machine; its runs have `environment`."""
     template = ProcessWorker.get_default_base_job_template()
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name="machines", type="process", base_job_template=template))
         flow = client.create_flow(fleet)
-        client.create_deployment(flow, machine, work_pool_name="machines", entrypoint=entrypoint, path=str(ROOT))
+        client.create_deployment(
+            flow,
+            machine,
+            work_pool_name="machines",
+            entrypoint=entrypoint,
+            path=str(ROOT),
+            job_variables={"env": environment},
+        )
 
 
 def on(machine: str, *paths: Path) -> list[str]:
@@ -175,7 +182,8 @@ def test_where_too_many_fail_on_one_machine_the_others_are_told_to_end(worker: A
     there[1].write_bytes(b"no database")
     before = content(here[2])
     deployed("m1", WAITING)
-    deployed("m2")
+    # The one that fails does so when 02 of the other machine is under way.
+    deployed("m2", WAITING, CHILD="waits_for_another", AWAITED=str(here[2].with_name("02.db.waits")))
     worker()
     names = [*on("m2", *there), *on("m1", *here)]
     code, stdout, _ = output_of("flows.fleet", tmp_path, *asked_for(state, *names, waves="100%", parallel=1))
@@ -366,7 +374,7 @@ def test_a_cancellation_on_a_worker_does_what_ctrl_c_does(worker: Any, tmp_path:
     assert (stored(state).left, stored(state).under_way) == ((str(paths[3]),), ())
     assert json.loads(state.read_text().splitlines()[-1])["why"] == "the flow run was cancelled"
     with get_client(sync_client=True) as client:
-        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run.id}
+        artifacts = {key: str(artifact.data) for key, artifact in artifacts_of(run, client).items()}
     assert artifacts["fleet"].startswith("# interrupted\n")
     assert '"outcome": "interrupted"' in artifacts["databases"]
     assert fleet(FleetRequest(state=state, resume=True, parallel=2))["outcome"] == "migrated"

@@ -25,7 +25,7 @@ from migrator.fleet.state import read_state
 from tests.deployments.servers import await_that
 from tests.pipeline.fleets import demos, is_migrated, outcomes
 from tests.pipeline.programs import PATIENCE_S, Program, children_of, ends_within, started
-from tests.pipeline.runs import PLENTY_MS, beside, content, flow_runs_of
+from tests.pipeline.runs import PLENTY_MS, artifacts_of, beside, content, flow_runs_of
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -141,7 +141,7 @@ def _check_cancelled_in_prefect(state: Path, path: Path) -> None:
         named = TaskRunFilter(name=TaskRunFilterName(any_=[f"migrate {path}"]))
         below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         waves = {wave.name: wave.state_name for wave in client.read_flow_runs(flow_run_filter=below)}
-        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run.id}
+        artifacts = {key: str(artifact.data) for key, artifact in artifacts_of(run, client).items()}
         (third,) = client.read_task_runs(task_run_filter=named)
     assert (third.state_name, str(third.state and third.state.message)[:13]) == ("Cancelled", "interrupted: ")
     assert waves == {"canary": "Completed", "wave 1": "Completed", "wave 2": "Cancelled"}

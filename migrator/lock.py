@@ -55,6 +55,8 @@ def locked(database: Path) -> Iterator[None]:
     finally:
         # In a child that was forked inside the block it is closed already, and its number may be another file's.
         if _held.pop(path, None) is not None:
+            # To close it would leave the lock to a program that is being started, until that has closed its copy.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 

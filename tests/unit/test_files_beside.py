@@ -72,18 +72,46 @@ def test_a_refused_run_leaves_no_file_open(database):
         assert os.listdir("/dev/fd") == before
 
 
+FORKS = """
+import os, sys
+from pathlib import Path
+from migrator.lock import locked
+reading, writing = os.pipe()
+with locked(Path(sys.argv[1])):
+    if os.fork() == 0:
+        os.write(writing, b"forked")
+        sys.stdin.read()
+        os._exit(0)
+    os.read(reading, 6)
+    os.write(1, b"ready\\n")
+    os._exit(0)
+"""
+
+
 def test_a_forked_child_keeps_no_lock_alive(database):
-    reading, writing = os.pipe()
+    with running(FORKS, database) as parent:
+        assert parent.wait() == 0
+        # The child reads its stdin still.
+        with locked(database):
+            pass
+        parent.stdin.close()
+
+
+def test_a_copy_of_the_lock_file_that_is_not_closed_yet_holds_no_lock(database, monkeypatch):
+    # As between the fork and the exec of a program that is being started.
+    copies = []
+    plain = os.close
+
+    def close(descriptor):
+        copies.append(os.dup(descriptor))
+        plain(descriptor)
+
     with locked(database):
-        child = os.fork()
-        if child == 0:
-            os.close(writing)
-            os.read(reading, 1)
-            os._exit(0)
+        monkeypatch.setattr("migrator.lock.os.close", close)
+    monkeypatch.undo()
+    assert len(copies) == 1
     with running(LOCK, database):
-        os.close(writing)
-    os.waitpid(child, 0)
-    os.close(reading)
+        plain(copies.pop())
 
 
 def test_a_forked_child_does_not_take_the_lock_for_its_own(database):

@@ -28,6 +28,9 @@ from migrator.report import HTML_NAME, MIGRATED, PLANNED, REFUSED, RESTORE_FAILE
 from migrator.restoration import recover
 from migrator.signals import end_as_ctrl_c_does
 
+GRACE_S = 60.0
+"""How long a child that was told to end may take to restore before it is killed, and what it left recovered."""
+
 
 def migrate_one(request: str, watches_memory: bool, log: str | None, answer: Connection) -> None:
     """Migrates the database of the request (JSON), or looks at it; sends the report's JSON as its last act."""
@@ -87,23 +90,20 @@ def _begin(log: str | None) -> None:
     faulthandler.enable(2)
     logger.remove()
     logger.add(_write, level="WARNING")
-    # That module imports this one.
-    from flows.fleet.here import GRACE_S
-
-    threading.Thread(target=_end_with_parent, args=(GRACE_S,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _write(line: str) -> None:
     os.write(2, line.encode(errors="backslashreplace"))
 
 
-def _end_with_parent(grace_s: float) -> None:
+def _end_with_parent() -> None:
     """As the fleet would have ended it: what hears no signal would hold its lock against every later start."""
     parent = parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(grace_s)
+        time.sleep(GRACE_S)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

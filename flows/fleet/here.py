@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from flows.fleet.child import migrate_one, recover_one
+from flows.fleet.child import GRACE_S, migrate_one, recover_one
 from flows.fleet.request import FleetRequest
 from migrator.commands import own_command
 from migrator.fleet.fleet import Fleet
@@ -27,8 +27,6 @@ from migrator.report import REFUSED, RESTORE_FAILED, RESTORED
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _LOOK_S = 0.2
-GRACE_S = 60.0
-"""How long a child that was told to end may take to restore before it is killed, and what it left recovered."""
 _STARTING = threading.Lock()
 """multiprocessing looks at all its children at the start and the end of each, from whatever thread."""
 

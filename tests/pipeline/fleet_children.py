@@ -93,7 +93,7 @@ def waits_for_another(request: str, *arguments: Any) -> None:
 
 def deaf_at_promotion(request: str, *arguments: Any) -> None:
     """As `waits_at_promotion`, but it does not hear that it is told to end, and has little time for it."""
-    fleet_here.GRACE_S = 0.3
+    fleet_child.GRACE_S = 0.3
     _waits(request, _hang_deaf, *arguments)
 
 
